@@ -4,10 +4,18 @@
 //! arguments, and what is to be done comes out as values. So a whole mesh runs in one thread from one
 //! seed (`peat-mesh-sim`), and the same code runs on real QUIC and a real disk (`peat-mesh`).
 
+pub mod answer;
+pub mod catalog;
+pub mod document;
 pub mod heads;
+pub mod hub;
 pub mod id;
+pub mod io;
 pub mod limits;
+pub mod proof;
+pub mod replica;
 pub mod store;
+pub mod wire;
 
 pub use heads::{ChangeHash, Heads, Version};
 pub use id::{ConnId, DocId, EndpointId, NodeName};

@@ -29,7 +29,7 @@ pub const RANGES_PER_FRAME_MAX: usize = 1024;
 /// Most documents listed in one reconciliation frame.
 pub const ITEMS_PER_FRAME_MAX: usize = 1024;
 /// A range with at most this many documents is listed, a larger one is split.
-pub const RANGE_ITEMS_MAX: usize = 24;
+pub const RANGE_ITEMS_MAX: usize = 8;
 /// Most node tags a change carries to say who was already sent it.
 pub const AUDIENCE_COUNT_MAX: usize = 64;
 /// Longest reason in a close or refusal, in bytes.

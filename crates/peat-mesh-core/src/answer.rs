@@ -1,0 +1,183 @@
+//! Reading documents in order to send them: what a peer lacks, given what it has.
+//!
+//! This runs beside the writer, on committed state only, so that a change never leaves before it is on
+//! disk here. A document of which the peer has nothing is shipped as the stored chunks, without loading
+//! a CRDT.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::document::{ActorId, Document, DocumentError};
+use crate::heads::{ChangeHash, Heads};
+use crate::id::DocId;
+use crate::limits;
+use crate::store::{Store, StoreError};
+use crate::wire::{Want, WantStage};
+
+/// A document to send, and what the peer has of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The peer has nothing.
+    Whole(DocId),
+    /// The peer asked.
+    Want(Want),
+}
+
+impl Request {
+    /// Which document.
+    #[must_use]
+    pub fn doc(&self) -> &DocId {
+        match self {
+            Self::Whole(doc) => doc,
+            Self::Want(want) => &want.doc,
+        }
+    }
+}
+
+/// What came of some requests.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// Changes to send, in this order.
+    pub changes: Vec<(DocId, Bytes)>,
+    /// What this node asks back.
+    pub wants: Vec<Want>,
+    /// Requests not looked at because the answer was large enough.
+    pub rest: Vec<Request>,
+    /// Documents that could not be read, with the reason.
+    pub failed: Vec<(DocId, AnswerError)>,
+}
+
+/// Why a document could not be read in order to send it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is stored does not load.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// A single change is larger than a frame.
+    #[error("a single change of {bytes} bytes does not fit a frame of {bytes_max}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+}
+
+/// Answers requests until about [`limits::CHANGES_FRAME_BYTES_TARGET`] bytes are together.
+#[must_use]
+pub fn answer(store: &dyn Store, requests: Vec<Request>) -> Answer {
+    let mut answer = Answer::default();
+    let mut bytes = 0;
+    for request in requests {
+        if bytes >= limits::CHANGES_FRAME_BYTES_TARGET {
+            answer.rest.push(request);
+            continue;
+        }
+        let before = answer.changes.len();
+        let done = match &request {
+            Request::Whole(doc) => whole(store, doc, &mut answer),
+            Request::Want(want) => missing(store, want, &mut answer),
+        };
+        if let Err(problem) = done {
+            answer.changes.truncate(before);
+            answer.failed.push((request.doc().clone(), problem));
+        }
+        bytes += answer.changes[before..]
+            .iter()
+            .map(|(_, piece)| piece.len())
+            .sum::<usize>();
+    }
+    answer
+}
+
+fn whole(store: &dyn Store, doc: &DocId, answer: &mut Answer) -> Result<(), AnswerError> {
+    let mut chunks = store.chunks(doc)?;
+    let bytes: usize = chunks.iter().map(Bytes::len).sum();
+    if bytes > limits::CHANGES_FRAME_BYTES_TARGET {
+        let document = load(&chunks)?;
+        return push(
+            doc,
+            document.changes_since(&[], limits::CHANGES_FRAME_BYTES_TARGET),
+            answer,
+        );
+    }
+    let together = match chunks.len() {
+        0 => return Ok(()),
+        1 => chunks.swap_remove(0),
+        _ => {
+            let mut together = BytesMut::with_capacity(bytes);
+            chunks.iter().for_each(|chunk| together.extend_from_slice(chunk));
+            together.freeze()
+        }
+    };
+    push(doc, vec![together], answer)
+}
+
+fn missing(store: &dyn Store, want: &Want, answer: &mut Answer) -> Result<(), AnswerError> {
+    if want.heads.is_empty() {
+        return whole(store, &want.doc, answer);
+    }
+    let chunks = store.chunks(&want.doc)?;
+    if chunks.is_empty() {
+        return Ok(());
+    }
+    let document = load(&chunks)?;
+    let theirs = want.heads.as_slice();
+    let knows_all_theirs = theirs.iter().all(|hash| document.knows(hash));
+    if knows_all_theirs || want.stage != WantStage::Heads {
+        let mut have: Vec<ChangeHash> = theirs.to_vec();
+        have.extend(&want.have);
+        have.retain(|hash| document.knows(hash));
+        push(
+            &want.doc,
+            document.changes_since(&have, limits::CHANGES_FRAME_BYTES_TARGET),
+            answer,
+        )?;
+    }
+    let ask_back = match want.stage {
+        WantStage::Heads => Some(WantStage::Have),
+        WantStage::Have => Some(WantStage::Last),
+        WantStage::Last => None,
+    };
+    if let (false, Some(stage)) = (knows_all_theirs, ask_back) {
+        let heads = first_heads(&document.heads());
+        answer.wants.push(Want {
+            doc: want.doc.clone(),
+            stage,
+            heads,
+            have: document.have(),
+        });
+    }
+    Ok(())
+}
+
+/// As many heads as a frame may name.
+pub(crate) fn first_heads(heads: &Heads) -> Heads {
+    if heads.as_slice().len() <= limits::HEADS_COUNT_MAX {
+        return heads.clone();
+    }
+    Heads::new(heads.as_slice()[..limits::HEADS_COUNT_MAX].to_vec())
+}
+
+fn push(doc: &DocId, pieces: Vec<Bytes>, answer: &mut Answer) -> Result<(), AnswerError> {
+    // Room for the frame's own fields beside the piece.
+    let bytes_max = limits::FRAME_BYTES_MAX - 64 * 1024;
+    for piece in pieces {
+        if piece.len() > bytes_max {
+            return Err(AnswerError::TooLarge {
+                bytes: piece.len(),
+                bytes_max,
+            });
+        }
+        answer.changes.push((doc.clone(), piece));
+    }
+    Ok(())
+}
+
+fn load(chunks: &[Bytes]) -> Result<Document, DocumentError> {
+    // Nothing is written to this copy, so the actor is never used.
+    Document::load(chunks.iter().map(|chunk| &chunk[..]), &ActorId::from([0; 16]))
+}

@@ -1,0 +1,507 @@
+//! Who is there, who lacks what, and what to do about it.
+//!
+//! [`Hub::handle`] takes one [`Input`] and the time, and returns [`Effect`]s. It holds the catalog, the
+//! peer table and one [`Link`] per live connection; it has no documents, no sockets and no clock.
+
+mod link;
+mod peers;
+mod reconcile;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use link::Link;
+use peers::PeerTable;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+pub use peers::{PeerState, PeerView};
+
+use crate::answer::{Answer, Request, first_heads};
+use crate::catalog::{Catalog, Prefix};
+use crate::heads::Heads;
+use crate::id::{ConnId, DocId, EndpointId, NodeTag};
+use crate::io::{CloseReason, Closed, Effect, Event, Input};
+use crate::limits;
+use crate::replica::{Outcome, Source, WriteError, Written};
+use crate::wire::{Changes, Frame, Hello, Want, WantStage};
+
+/// Two connections of one pair that are made within this time of each other were dialled at once, in
+/// milliseconds.
+const RACE_MS: u64 = 5_000;
+
+/// One node's view of its mesh.
+#[derive(Debug)]
+pub struct Hub {
+    me: EndpointId,
+    rng: StdRng,
+    catalog: Catalog,
+    peers: PeerTable,
+    links: BTreeMap<ConnId, Link>,
+    effects: Vec<Effect>,
+}
+
+/// A connection that was just admitted.
+struct Arrival {
+    conn: ConnId,
+    peer: EndpointId,
+    hello: Hello,
+    dialed: bool,
+    address: Option<SocketAddr>,
+}
+
+impl Hub {
+    /// A hub with nobody connected. `catalog` is what the store holds; `seed` makes the jitter of
+    /// retries differ between nodes.
+    #[must_use]
+    pub fn new(me: EndpointId, catalog: Catalog, seed: u64) -> Self {
+        Self {
+            me,
+            rng: StdRng::seed_from_u64(seed),
+            catalog,
+            peers: PeerTable::new(me),
+            links: BTreeMap::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes in what happened at `now_ms` and says what is to be done, in this order.
+    pub fn handle(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Tick => {}
+            Input::PeerSeen {
+                peer,
+                name,
+                addresses,
+            } => self.peers.seen(now_ms, peer, name, addresses),
+            Input::PeerGone { peer } => self.peers.gone(peer),
+            Input::DialFailed { peer, reason } => {
+                self.peers.dial_failed(now_ms, peer, reason, &mut self.rng);
+            }
+            Input::Admitted {
+                conn,
+                peer,
+                hello,
+                dialed,
+                address,
+            } => {
+                self.admitted(
+                    now_ms,
+                    Arrival {
+                        conn,
+                        peer,
+                        hello,
+                        dialed,
+                        address,
+                    },
+                );
+            }
+            Input::Received { conn, frame } => self.received(now_ms, conn, frame),
+            Input::Sent { conn, bytes } => self.sent(now_ms, conn, bytes),
+            Input::Closed { conn, why } => self.closed(now_ms, conn, why),
+            Input::Committed(outcomes) => self.committed(now_ms, outcomes),
+            Input::Answered { conn, answer } => self.answered(now_ms, conn, answer),
+        }
+        self.due(now_ms);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When to call [`Hub::handle`] with [`Input::Tick`] at the latest.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<u64> {
+        let links = self.links.values().map(Link::next_wakeup);
+        self.peers.next_wakeup().into_iter().chain(links).min()
+    }
+
+    /// All known peers, in the order of their names.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerView> {
+        let mut views = self.peers.views();
+        for view in &mut views {
+            if let Some(link) = view.conn.and_then(|conn| self.links.get(&conn)) {
+                link.describe(view);
+            }
+        }
+        views
+    }
+
+    /// The documents known here.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    fn send(&mut self, conn: ConnId, frame: Bytes) {
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.unsent_bytes += frame.len();
+            self.effects.push(Effect::Send { conn, frame });
+        }
+    }
+
+    fn close(&mut self, conn: ConnId, reason: CloseReason) {
+        self.links.remove(&conn);
+        self.effects.push(Effect::Close { conn, reason });
+    }
+
+    fn notify(&mut self, event: Event) {
+        self.effects.push(Effect::Notify(event));
+    }
+
+    /// What time alone makes necessary.
+    fn due(&mut self, now_ms: u64) {
+        while let Some((peer, addresses)) = self.peers.next_dial(now_ms) {
+            self.effects.push(Effect::Dial { peer, addresses });
+        }
+        let all = self.catalog.summary(Prefix::ALL);
+        let mut replies = Vec::new();
+        for (conn, link) in &mut self.links {
+            if link.probe_waited_too_long(now_ms) {
+                replies.extend(link.take_probe(now_ms, &self.catalog).map(|reply| (*conn, reply)));
+            }
+            replies.extend(link.probe(now_ms, all, &mut self.rng).map(|reply| (*conn, reply)));
+        }
+        for (conn, reply) in replies {
+            self.reply(now_ms, conn, reply);
+        }
+    }
+
+    fn admitted(&mut self, now_ms: u64, arrival: Arrival) {
+        let Arrival {
+            conn,
+            peer,
+            hello,
+            dialed,
+            address,
+        } = arrival;
+        if peer == self.me {
+            let at = address.map(|at| format!(" at {at}")).unwrap_or_default();
+            self.close(conn, CloseReason::IdentityElsewhere);
+            self.notify(Event::SelfElsewhere {
+                detail: format!("it connected to this node{at}"),
+            });
+            return;
+        }
+        let old = self
+            .peers
+            .conn(peer)
+            .and_then(|old| Some((old, self.links.get(&old)?)));
+        let mut fresh = true;
+        if let Some((old, link)) = old {
+            let restarted = link.incarnation != hello.incarnation;
+            let preferred = link.dialed == (self.me < peer);
+            // Both dialled at once: the connection that the smaller id made stays. Later than that, a
+            // peer that dials again has lost the old one.
+            let raced = link.dialed != dialed && now_ms < link.since_ms + RACE_MS;
+            if !restarted && raced && preferred {
+                self.close(conn, CloseReason::Duplicate);
+                return;
+            }
+            if restarted {
+                let name = link.name.clone();
+                self.close(old, CloseReason::IdentityElsewhere);
+                self.notify(Event::PeerDisconnected {
+                    peer,
+                    name,
+                    reason: "a newer process of this node has connected".to_owned(),
+                });
+            } else {
+                fresh = false;
+                self.close(old, CloseReason::Duplicate);
+            }
+        }
+        let Hello { name, incarnation } = hello;
+        self.links
+            .insert(conn, Link::new(now_ms, peer, name.clone(), incarnation, dialed));
+        let addresses = self.peers.connected(now_ms, peer, conn, name.clone(), address);
+        if fresh {
+            self.notify(Event::PeerConnected {
+                peer,
+                name,
+                addresses,
+            });
+        }
+    }
+
+    fn closed(&mut self, now_ms: u64, conn: ConnId, why: Closed) {
+        let Some(link) = self.links.remove(&conn) else {
+            return;
+        };
+        let reason = match &why {
+            Closed::Goodbye => "it said goodbye".to_owned(),
+            Closed::Duplicate => "another connection to it is in use".to_owned(),
+            Closed::IdentityElsewhere => {
+                let detail = format!("{} was connected to by a newer process with this name", link.name);
+                self.notify(Event::SelfElsewhere { detail });
+                "it found another process with this node's name".to_owned()
+            }
+            Closed::Lost(reason) => reason.clone(),
+        };
+        if self.peers.conn(link.peer) == Some(conn) {
+            self.peers
+                .disconnected(now_ms, link.peer, &why, reason.clone(), &mut self.rng);
+            self.notify(Event::PeerDisconnected {
+                peer: link.peer,
+                name: link.name,
+                reason,
+            });
+        }
+    }
+
+    fn sent(&mut self, now_ms: u64, conn: ConnId, bytes: usize) {
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.sent(now_ms, bytes);
+            self.pump(conn);
+        }
+    }
+
+    fn received(&mut self, now_ms: u64, conn: ConnId, frame: Frame) {
+        let Some(link) = self.links.get_mut(&conn) else {
+            return;
+        };
+        match frame {
+            Frame::Hello(_) => {
+                let reason = "a second hello on one connection".to_owned();
+                self.close_broken(now_ms, conn, reason);
+            }
+            Frame::Probe { round, all } => {
+                link.probed(now_ms, round, all);
+                if let Some(reply) = link.take_probe_if_idle(now_ms, &self.catalog) {
+                    self.reply(now_ms, conn, reply);
+                }
+            }
+            Frame::InStep { round } => link.in_step(now_ms, round),
+            Frame::Ranges(groups) => {
+                link.touch(now_ms);
+                let reply = reconcile::compare_groups(&self.catalog, &groups);
+                self.reply(now_ms, conn, reply);
+            }
+            Frame::Items(ranges) => {
+                link.touch(now_ms);
+                let reply = reconcile::compare_items(&self.catalog, &ranges);
+                self.reply(now_ms, conn, reply);
+            }
+            Frame::Fetch(positions) => {
+                link.touch(now_ms);
+                let reply = reconcile::fetch(&self.catalog, &positions);
+                self.reply(now_ms, conn, reply);
+            }
+            Frame::Want(wants) => {
+                link.touch(now_ms);
+                wants.into_iter().for_each(|want| link.ask(Request::Want(want)));
+                self.pump(conn);
+            }
+            Frame::Changes(changes) => {
+                link.receiving(now_ms, &changes);
+                let from = link.name.clone();
+                self.effects.push(Effect::Merge { conn, from, changes });
+            }
+        }
+    }
+
+    fn close_broken(&mut self, now_ms: u64, conn: ConnId, reason: String) {
+        // As if the peer had gone, so that the table notes the reason and backs off.
+        self.closed(now_ms, conn, Closed::Lost(reason.clone()));
+        self.effects.push(Effect::Close {
+            conn,
+            reason: CloseReason::BrokenRule(reason),
+        });
+    }
+
+    fn reply(&mut self, now_ms: u64, conn: ConnId, reply: reconcile::Reply) {
+        let Some(link) = self.links.get_mut(&conn) else {
+            return;
+        };
+        if link.unsent_bytes > limits::SEND_WINDOW_BYTES {
+            // The peer does not read: the next probe finds what is dropped here.
+            return;
+        }
+        if reply.moves() {
+            link.touch(now_ms);
+        }
+        reply
+            .whole
+            .into_iter()
+            .for_each(|doc| link.ask(Request::Whole(doc)));
+        for frame in reply.frames {
+            self.send(conn, frame.encode());
+        }
+        self.pump(conn);
+    }
+
+    /// Reads more documents for a peer while its window is open.
+    fn pump(&mut self, conn: ConnId) {
+        let Some(link) = self.links.get_mut(&conn) else {
+            return;
+        };
+        while let Some(requests) = link.next_requests() {
+            self.effects.push(Effect::Answer { conn, requests });
+        }
+    }
+
+    fn answered(&mut self, now_ms: u64, conn: ConnId, answer: Answer) {
+        let Some(link) = self.links.get_mut(&conn) else {
+            return;
+        };
+        link.answered(now_ms, answer.rest);
+        let mut frames = pack(answer.changes, true, &[]);
+        frames.extend(reconcile::wants(answer.wants));
+        for frame in frames {
+            self.send(conn, frame.encode());
+        }
+        self.pump(conn);
+    }
+
+    fn committed(&mut self, now_ms: u64, outcomes: Vec<Outcome>) {
+        let mut pushes: Vec<(Source, Vec<(DocId, Bytes)>)> = Vec::new();
+        for Outcome { doc, source, result } in outcomes {
+            if let Source::Peer { conn, .. } = &source {
+                self.merged(now_ms, *conn, &doc, &result);
+            }
+            let Ok(written) = result else { continue };
+            if written.seq.is_none() {
+                continue;
+            }
+            self.catalog.set(doc.clone(), written.heads);
+            match pushes.last_mut() {
+                Some((last, documents)) if *last == source => documents.push((doc, written.new)),
+                _ => pushes.push((source, vec![(doc, written.new)])),
+            }
+        }
+        for (source, documents) in pushes {
+            self.push(now_ms, &source, documents);
+        }
+        let mut replies = Vec::new();
+        for (conn, link) in &mut self.links {
+            replies.extend(
+                link.take_probe_if_idle(now_ms, &self.catalog)
+                    .map(|reply| (*conn, reply)),
+            );
+        }
+        for (conn, reply) in replies {
+            self.reply(now_ms, conn, reply);
+        }
+    }
+
+    /// What a job that came from a peer means for its connection.
+    fn merged(&mut self, now_ms: u64, conn: ConnId, doc: &DocId, result: &Result<Written, WriteError>) {
+        let Some(link) = self.links.get_mut(&conn) else {
+            return;
+        };
+        link.merged();
+        match result {
+            Ok(written) if written.missing => {
+                let heads = first_heads(&written.heads);
+                let want = Want {
+                    doc: doc.clone(),
+                    stage: WantStage::Heads,
+                    heads,
+                    have: Vec::new(),
+                };
+                self.send(conn, Frame::Want(vec![want]).encode());
+            }
+            Ok(_) => {}
+            Err(problem @ WriteError::Refused { .. }) => {
+                self.close_broken(
+                    now_ms,
+                    conn,
+                    format!("it sent changes that were refused: {problem}"),
+                );
+            }
+            // Nothing the peer could do about it; the next reconciliation tries again.
+            Err(_) => {}
+        }
+    }
+
+    /// Sends fresh changes to the connected peers that do not have them.
+    fn push(&mut self, now_ms: u64, source: &Source, documents: Vec<(DocId, Bytes)>) {
+        let (origin, audience, repair): (_, &[NodeTag], _) = match source {
+            Source::Client => (None, &[], false),
+            Source::Peer {
+                conn,
+                audience,
+                repair,
+                ..
+            } => (Some(*conn), audience, *repair),
+        };
+        let targets: Vec<(ConnId, NodeTag)> = self
+            .links
+            .iter()
+            .map(|(conn, link)| (*conn, link.peer.tag()))
+            .filter(|(conn, tag)| Some(*conn) != origin && !audience.contains(tag))
+            .collect();
+        if repair {
+            // Others may be getting the same from elsewhere: compare with them instead of sending it all.
+            for (conn, _) in targets {
+                if let Some(link) = self.links.get_mut(&conn) {
+                    link.nudge(now_ms);
+                }
+            }
+            return;
+        }
+        if targets.is_empty() {
+            return;
+        }
+        let mut told = audience.to_vec();
+        told.push(self.me.tag());
+        told.extend(targets.iter().map(|(_, tag)| *tag));
+        told.truncate(limits::AUDIENCE_COUNT_MAX);
+        for frame in pack(documents, false, &told) {
+            let bytes = frame.encode();
+            for (conn, _) in &targets {
+                let Some(link) = self.links.get_mut(conn) else {
+                    continue;
+                };
+                if link.unsent_bytes + bytes.len() > limits::SEND_WINDOW_BYTES && link.unsent_bytes > 0 {
+                    link.skipped = true;
+                } else {
+                    self.send(*conn, bytes.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Packs changes into frames of a reasonable size.
+fn pack(documents: Vec<(DocId, Bytes)>, repair: bool, audience: &[NodeTag]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    for (doc, chunks) in documents {
+        let full = bytes + chunks.len() > limits::CHANGES_FRAME_BYTES_TARGET
+            || batch.len() == limits::CHANGES_PER_FRAME_MAX;
+        if full && !batch.is_empty() {
+            frames.push(std::mem::take(&mut batch));
+            bytes = 0;
+        }
+        bytes += chunks.len();
+        batch.push((doc, chunks));
+    }
+    if !batch.is_empty() {
+        frames.push(batch);
+    }
+    frames
+        .into_iter()
+        .map(|documents| {
+            Frame::Changes(Changes {
+                repair,
+                audience: audience.to_vec(),
+                documents,
+            })
+        })
+        .collect()
+}
+
+/// A catalog from what a store holds.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn load_catalog(store: &dyn crate::store::Store) -> Result<Catalog, crate::store::StoreError> {
+    let mut catalog = Catalog::default();
+    store.for_each_heads(&mut |doc: DocId, heads: Heads| {
+        catalog.set(doc, heads);
+    })?;
+    Ok(catalog)
+}

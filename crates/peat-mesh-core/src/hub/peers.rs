@@ -1,0 +1,302 @@
+//! The peer table: who was found, who is connected, whom to dial when.
+//!
+//! Whoever finds a peer may dial it. Of a pair, the node with the smaller id does so at once and the
+//! other after [`limits::DIAL_GRACE_MS`], so that a pair that found each other makes one connection and
+//! a peer that only one side knows of is dialled all the same. A peer is dialled for ever, with waits
+//! that grow to [`limits::DIAL_RETRY_MS_MAX`] and are shaken so that nodes do not beat in time.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use rand::{Rng, RngExt};
+
+use crate::id::{ConnId, EndpointId, NodeName};
+use crate::io::Closed;
+use crate::limits;
+
+/// Where a peer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerState {
+    /// A connection is in use.
+    Connected,
+    /// A dial is under way.
+    Dialing,
+    /// The next dial is waiting for its time.
+    Waiting,
+    /// Not connected, and discovery does not know it (any more).
+    Lost,
+}
+
+impl PeerState {
+    /// The state in one word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Dialing => "dialing",
+            Self::Waiting => "waiting",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// What is known of a peer now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerView {
+    /// Its endpoint id.
+    pub peer: EndpointId,
+    /// Its name, once known.
+    pub name: Option<NodeName>,
+    /// Where it stands.
+    pub state: PeerState,
+    /// Its connection.
+    pub conn: Option<ConnId>,
+    /// Addresses it was found or reached at.
+    pub addresses: Vec<SocketAddr>,
+    /// Since when it is in this state, on the caller's clock.
+    pub since_ms: u64,
+    /// When it is dialled next, on the caller's clock.
+    pub next_dial_ms: Option<u64>,
+    /// The last thing that went wrong with it, in words.
+    pub last_error: Option<String>,
+    /// Whether the last comparison found both sides equal and nothing has been on its way since.
+    pub in_step: bool,
+    /// When both sides were last found equal, on the caller's clock.
+    pub in_step_at_ms: Option<u64>,
+    /// Documents waiting to be sent to it.
+    pub documents_to_send: u64,
+    /// Changes that came from it over this connection.
+    pub documents_received: u64,
+    /// Bytes sent to it over this connection.
+    pub bytes_sent: u64,
+    /// Bytes on their way to it.
+    pub bytes_unsent: u64,
+}
+
+#[derive(Debug)]
+struct Peer {
+    name: Option<NodeName>,
+    discovered: Vec<SocketAddr>,
+    is_discovered: bool,
+    /// Where it connected from.
+    reached: Option<SocketAddr>,
+    status: Status,
+    since_ms: u64,
+    failures: u32,
+    last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Idle { dial_at_ms: u64 },
+    Dialing,
+    Live(ConnId),
+}
+
+#[derive(Debug)]
+pub(super) struct PeerTable {
+    me: EndpointId,
+    peers: BTreeMap<EndpointId, Peer>,
+}
+
+impl PeerTable {
+    pub(super) fn new(me: EndpointId) -> Self {
+        Self {
+            me,
+            peers: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn conn(&self, peer: EndpointId) -> Option<ConnId> {
+        match self.peers.get(&peer)?.status {
+            Status::Live(conn) => Some(conn),
+            _ => None,
+        }
+    }
+
+    fn entry(&mut self, now_ms: u64, id: EndpointId) -> Option<&mut Peer> {
+        if !self.peers.contains_key(&id) && self.peers.len() >= limits::PEERS_COUNT_MAX {
+            let lost = |peer: &Peer| !peer.is_discovered && !matches!(peer.status, Status::Live(_));
+            let oldest = self
+                .peers
+                .iter()
+                .filter(|(_, peer)| lost(peer))
+                .min_by_key(|(_, peer)| peer.since_ms);
+            let oldest = *oldest?.0;
+            self.peers.remove(&oldest);
+        }
+        Some(self.peers.entry(id).or_insert_with(|| Peer {
+            name: None,
+            discovered: Vec::new(),
+            is_discovered: false,
+            reached: None,
+            status: Status::Idle { dial_at_ms: now_ms },
+            since_ms: now_ms,
+            failures: 0,
+            last_error: None,
+        }))
+    }
+
+    pub(super) fn seen(
+        &mut self,
+        now_ms: u64,
+        id: EndpointId,
+        name: Option<NodeName>,
+        mut addresses: Vec<SocketAddr>,
+    ) {
+        if id == self.me {
+            return;
+        }
+        let grace = if self.me < id { 0 } else { limits::DIAL_GRACE_MS };
+        addresses.truncate(limits::PEER_ADDRESSES_COUNT_MAX);
+        let Some(peer) = self.entry(now_ms, id) else {
+            return;
+        };
+        peer.name = name.or(peer.name.take());
+        let moved = !peer.is_discovered || peer.discovered != addresses;
+        peer.is_discovered = true;
+        peer.discovered = addresses;
+        if let (true, Status::Idle { dial_at_ms }) = (moved, &mut peer.status) {
+            peer.failures = 0;
+            *dial_at_ms = now_ms + grace;
+        }
+    }
+
+    pub(super) fn gone(&mut self, id: EndpointId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.is_discovered = false;
+            peer.discovered.clear();
+        }
+    }
+
+    pub(super) fn next_dial(&mut self, now_ms: u64) -> Option<(EndpointId, Vec<SocketAddr>)> {
+        let (id, peer) = self.peers.iter_mut().find(|(_, peer)| {
+            matches!(peer.status, Status::Idle { dial_at_ms } if dial_at_ms <= now_ms) && peer.can_be_dialed()
+        })?;
+        peer.status = Status::Dialing;
+        peer.since_ms = now_ms;
+        Some((*id, peer.discovered.clone()))
+    }
+
+    pub(super) fn next_wakeup(&self) -> Option<u64> {
+        let due = self
+            .peers
+            .values()
+            .filter(|peer| peer.can_be_dialed())
+            .filter_map(|peer| match peer.status {
+                Status::Idle { dial_at_ms } => Some(dial_at_ms),
+                _ => None,
+            });
+        due.min()
+    }
+
+    pub(super) fn dial_failed(&mut self, now_ms: u64, id: EndpointId, reason: String, rng: &mut impl Rng) {
+        if let Some(peer) = self.peers.get_mut(&id)
+            && peer.status == Status::Dialing
+        {
+            peer.wait(now_ms, rng);
+            peer.last_error = Some(reason);
+        }
+    }
+
+    /// Returns the addresses of the peer.
+    pub(super) fn connected(
+        &mut self,
+        now_ms: u64,
+        id: EndpointId,
+        conn: ConnId,
+        name: NodeName,
+        address: Option<SocketAddr>,
+    ) -> Vec<SocketAddr> {
+        let Some(peer) = self.entry(now_ms, id) else {
+            return address.into_iter().collect();
+        };
+        peer.name = Some(name);
+        peer.reached = address;
+        peer.status = Status::Live(conn);
+        peer.since_ms = now_ms;
+        peer.failures = 0;
+        peer.last_error = None;
+        peer.addresses()
+    }
+
+    pub(super) fn disconnected(
+        &mut self,
+        now_ms: u64,
+        id: EndpointId,
+        why: &Closed,
+        reason: String,
+        rng: &mut impl Rng,
+    ) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.last_error = Some(reason);
+        if *why == Closed::IdentityElsewhere {
+            // Two processes would push each other out for ever: give way for a while.
+            peer.failures = 16;
+        }
+        peer.wait(now_ms, rng);
+    }
+
+    pub(super) fn views(&self) -> Vec<PeerView> {
+        let mut views: Vec<PeerView> = self.peers.iter().map(|(id, peer)| peer.view(*id)).collect();
+        views.sort_by(|a, b| (&a.name, a.peer).cmp(&(&b.name, b.peer)));
+        views
+    }
+}
+
+impl Peer {
+    fn can_be_dialed(&self) -> bool {
+        self.is_discovered && !self.discovered.is_empty()
+    }
+
+    fn wait(&mut self, now_ms: u64, rng: &mut impl Rng) {
+        let doubled = limits::DIAL_RETRY_MS_MIN << self.failures.min(16);
+        let wait = doubled.min(limits::DIAL_RETRY_MS_MAX);
+        let wait = wait * 3 / 4 + rng.random_range(0..=wait / 2);
+        self.failures = self.failures.saturating_add(1);
+        self.status = Status::Idle {
+            dial_at_ms: now_ms + wait,
+        };
+        self.since_ms = now_ms;
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses = self.discovered.clone();
+        if let Some(reached) = self.reached
+            && !addresses.contains(&reached)
+        {
+            addresses.insert(0, reached);
+        }
+        addresses
+    }
+
+    fn view(&self, id: EndpointId) -> PeerView {
+        let (state, conn, next_dial_ms) = match self.status {
+            Status::Live(conn) => (PeerState::Connected, Some(conn), None),
+            Status::Dialing => (PeerState::Dialing, None, None),
+            Status::Idle { dial_at_ms } if self.can_be_dialed() => {
+                (PeerState::Waiting, None, Some(dial_at_ms))
+            }
+            Status::Idle { .. } => (PeerState::Lost, None, None),
+        };
+        PeerView {
+            peer: id,
+            name: self.name.clone(),
+            state,
+            conn,
+            addresses: self.addresses(),
+            since_ms: self.since_ms,
+            next_dial_ms,
+            last_error: self.last_error.clone(),
+            in_step: false,
+            in_step_at_ms: None,
+            documents_to_send: 0,
+            documents_received: 0,
+            bytes_sent: 0,
+            bytes_unsent: 0,
+        }
+    }
+}

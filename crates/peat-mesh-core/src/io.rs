@@ -1,0 +1,184 @@
+//! What goes into the [`Hub`](crate::hub::Hub) and what comes out of it.
+//!
+//! An [`Input`] is a fact: something that happened. An [`Effect`] is an order: something to be done.
+//! Times are milliseconds of a clock that only runs forward, given in by the caller.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::answer::{Answer, Request};
+use crate::id::{ConnId, EndpointId, NodeName};
+use crate::replica::Outcome;
+use crate::wire::{Changes, Frame, Hello};
+
+/// Something that happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// Time has passed; see [`Hub::next_wakeup`](crate::hub::Hub::next_wakeup).
+    Tick,
+    /// Discovery found a peer or has newer addresses of it.
+    PeerSeen {
+        /// Who.
+        peer: EndpointId,
+        /// Its name when discovery knows it.
+        name: Option<NodeName>,
+        /// Where it can be dialled.
+        addresses: Vec<SocketAddr>,
+    },
+    /// No source of discovery has the peer any more.
+    PeerGone {
+        /// Who.
+        peer: EndpointId,
+    },
+    /// A dial came to nothing.
+    DialFailed {
+        /// Who was dialled.
+        peer: EndpointId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A connection passed the formation proof.
+    Admitted {
+        /// Its number.
+        conn: ConnId,
+        /// Who is at the other end.
+        peer: EndpointId,
+        /// What it said of itself.
+        hello: Hello,
+        /// Whether this node dialled.
+        dialed: bool,
+        /// Where it is.
+        address: Option<SocketAddr>,
+    },
+    /// A frame came in.
+    Received {
+        /// On which connection.
+        conn: ConnId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Bytes of an earlier [`Effect::Send`] have left this process.
+    Sent {
+        /// On which connection.
+        conn: ConnId,
+        /// How many.
+        bytes: usize,
+    },
+    /// A connection is gone.
+    Closed {
+        /// Which.
+        conn: ConnId,
+        /// How it ended.
+        why: Closed,
+    },
+    /// A commit is over: what became of the jobs in it.
+    Committed(Vec<Outcome>),
+    /// The outcome of an [`Effect::Answer`].
+    Answered {
+        /// For which connection.
+        conn: ConnId,
+        /// What to send.
+        answer: Answer,
+    },
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Closed {
+    /// The peer stopped on purpose.
+    Goodbye,
+    /// One of two connections of a pair was given up, by the peer or by this node.
+    Duplicate,
+    /// The peer says that another process with this node's name took this node's place.
+    IdentityElsewhere,
+    /// Anything else: time-out, reset, a broken rule. In words.
+    Lost(String),
+}
+
+/// Something to be done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Connect to a peer; ends in `Admitted` or `DialFailed`.
+    Dial {
+        /// Who.
+        peer: EndpointId,
+        /// Where it may be.
+        addresses: Vec<SocketAddr>,
+    },
+    /// Send an encoded frame; `Sent` tells when it has left.
+    Send {
+        /// On which connection.
+        conn: ConnId,
+        /// The frame.
+        frame: Bytes,
+    },
+    /// End a connection; `Closed` follows.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// What to tell the peer.
+        reason: CloseReason,
+    },
+    /// Apply changes that came from a peer; their outcomes come back in `Committed`.
+    Merge {
+        /// On which connection they came.
+        conn: ConnId,
+        /// From whom.
+        from: NodeName,
+        /// The changes.
+        changes: Changes,
+    },
+    /// Read documents in order to send them; ends in `Answered`.
+    Answer {
+        /// For which connection.
+        conn: ConnId,
+        /// Which documents, and what the peer has of them.
+        requests: Vec<Request>,
+    },
+    /// Tell whoever listens.
+    Notify(Event),
+}
+
+/// Why this node ends a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// There is another connection to the same peer.
+    Duplicate,
+    /// A newer process with the peer's identity has connected.
+    IdentityElsewhere,
+    /// The peer broke a rule; in words.
+    BrokenRule(String),
+}
+
+/// News about peers for operators and subscribers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A peer was admitted and is in use.
+    PeerConnected {
+        /// Who.
+        peer: EndpointId,
+        /// Its name.
+        name: NodeName,
+        /// Addresses it is reached at.
+        addresses: Vec<SocketAddr>,
+    },
+    /// A peer that was connected is not any more.
+    PeerDisconnected {
+        /// Who.
+        peer: EndpointId,
+        /// Its name.
+        name: NodeName,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Another process runs with this node's name and secret.
+    SelfElsewhere {
+        /// How that was noticed, in words.
+        detail: String,
+    },
+}

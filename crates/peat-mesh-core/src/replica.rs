@@ -1,0 +1,335 @@
+//! The one writer: jobs from clients and peers become document changes and one commit.
+//!
+//! In: a batch of [`Job`]s. Out: after the store has committed, one [`Outcome`] for each, in order. All
+//! jobs of a batch share the commit, so they share its fsync. When the commit fails, every job of the
+//! batch fails and nothing of it stays in memory.
+//!
+//! The actor under which this replica makes changes is new for every run of the process. So no crash,
+//! lost volume or restored backup can make it issue the same (actor, sequence number) twice.
+
+mod cache;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cache::{Cache, Loaded};
+use serde_json::{Map, Value};
+
+use crate::document::{ActorId, Document, DocumentError};
+use crate::heads::Heads;
+use crate::id::{ConnId, DocId, NodeName, NodeTag};
+use crate::limits;
+use crate::store::{Action, ChunkWrite, DocWrite, Origin, Store, StoreError};
+
+/// What is to be done to a document.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// Make it equal to this object.
+    Put(Map<String, Value>),
+    /// Delete it.
+    Delete,
+    /// Apply these Automerge chunks.
+    Merge(Bytes),
+}
+
+/// Who asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A client of this node.
+    Client,
+    /// A peer that sent changes.
+    Peer {
+        /// On this connection.
+        conn: ConnId,
+        /// Its name.
+        name: NodeName,
+        /// Nodes that the same changes are being sent to.
+        audience: Arc<[NodeTag]>,
+        /// Whether they answer a reconciliation.
+        repair: bool,
+    },
+}
+
+/// One change to one document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Which document.
+    pub doc: DocId,
+    /// What to do.
+    pub work: Work,
+    /// For whom.
+    pub source: Source,
+}
+
+/// What became of a job.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Which document.
+    pub doc: DocId,
+    /// For whom.
+    pub source: Source,
+    /// What was written.
+    pub result: Result<Written, WriteError>,
+}
+
+/// A document after a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Its heads.
+    pub heads: Heads,
+    /// The sequence number of the commit for this document; `None` when there was nothing to change.
+    pub seq: Option<u64>,
+    /// Whether it is there or deleted now.
+    pub action: Action,
+    /// Whether it was absent or deleted before and is there now.
+    pub created: bool,
+    /// The changes that are new here, as Automerge chunks; empty when there were none.
+    pub new: Bytes,
+    /// Whether some changes were left out because what they build on is not here.
+    pub missing: bool,
+}
+
+/// Why a job was not done.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// There is no such document to delete.
+    #[error("document {doc} does not exist")]
+    NotFound {
+        /// Which.
+        doc: DocId,
+    },
+    /// The document or the change was refused.
+    #[error("document {doc}: {reason}")]
+    Refused {
+        /// Which.
+        doc: DocId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// What is stored of the document does not load.
+    #[error("document {doc} is damaged in this node's store: {reason}")]
+    Damaged {
+        /// Which.
+        doc: DocId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The store failed; nothing was written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The writer's state: its actor, the documents it keeps loaded, and the last sequence number.
+#[derive(Debug)]
+pub struct Replica {
+    actor: ActorId,
+    cache: Cache,
+    last_seq: u64,
+}
+
+/// A batch under way.
+struct Batch<'a> {
+    actor: &'a ActorId,
+    store: &'a dyn Store,
+    now_ms: u64,
+    seq: u64,
+    /// The documents that this batch has touched; they cannot leave memory before the commit.
+    open: HashMap<DocId, Loaded>,
+    writes: Vec<DocWrite>,
+}
+
+impl Replica {
+    /// A writer on a store. `actor` has to be random and new.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn new(store: &dyn Store, actor: [u8; 16]) -> Result<Self, StoreError> {
+        Ok(Self {
+            actor: ActorId::from(actor),
+            cache: Cache::new(limits::DOCUMENT_CACHE_BYTES_MAX),
+            last_seq: store.last_seq()?,
+        })
+    }
+
+    /// The sequence number of the last commit.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// Does all the jobs in one commit. `now_ms` is the wall clock, in milliseconds since 1970.
+    pub fn run(&mut self, store: &dyn Store, jobs: Vec<Job>, now_ms: u64) -> Vec<Outcome> {
+        let mut batch = Batch {
+            actor: &self.actor,
+            store,
+            now_ms,
+            seq: self.last_seq,
+            open: HashMap::new(),
+            writes: Vec::with_capacity(jobs.len()),
+        };
+        let mut outcomes: Vec<Outcome> = jobs
+            .into_iter()
+            .map(|job| {
+                let result = batch.run(&mut self.cache, &job);
+                Outcome {
+                    doc: job.doc,
+                    source: job.source,
+                    result,
+                }
+            })
+            .collect();
+        let Batch {
+            seq, open, writes, ..
+        } = batch;
+        let committed = if writes.is_empty() {
+            Ok(())
+        } else {
+            store.commit(&writes)
+        };
+        match committed {
+            Ok(()) => {
+                self.last_seq = seq;
+                for (doc, loaded) in open {
+                    self.cache.insert(doc, loaded);
+                }
+            }
+            Err(problem) => {
+                for outcome in &mut outcomes {
+                    if matches!(&outcome.result, Ok(written) if written.seq.is_some()) {
+                        outcome.result = Err(WriteError::Store(problem.clone()));
+                    }
+                }
+            }
+        }
+        outcomes
+    }
+}
+
+impl Batch<'_> {
+    fn run(&mut self, cache: &mut Cache, job: &Job) -> Result<Written, WriteError> {
+        let mut loaded = match self.open.remove(&job.doc).or_else(|| cache.take(&job.doc)) {
+            Some(loaded) => loaded,
+            None => self.load(&job.doc)?,
+        };
+        let worked = self.work(&mut loaded, job);
+        if worked.is_err() && loaded.document.heads() != loaded.heads {
+            // The change was made and then refused (its JSON, for one): go back to what is there.
+            loaded = self.load(&job.doc)?;
+        }
+        self.open.insert(job.doc.clone(), loaded);
+        worked
+    }
+
+    /// A document as the store and the writes of this batch have it.
+    fn load(&self, doc: &DocId) -> Result<Loaded, WriteError> {
+        let mut chunks = self.store.chunks(doc)?;
+        let mut loaded = Loaded::default_for(self.actor);
+        if let Some(record) = self.store.record(doc)? {
+            loaded.deleted = record.deleted;
+            loaded.snapshot_bytes = record.snapshot_bytes;
+            loaded.increments_bytes = record.increments_bytes;
+            loaded.increments_count = record.increments_count;
+        }
+        for write in self.writes.iter().filter(|write| write.doc == *doc) {
+            match &write.chunk {
+                ChunkWrite::Append(chunk) => chunks.push(chunk.clone()),
+                ChunkWrite::Replace(chunk) => chunks = vec![chunk.clone()],
+            }
+            loaded.deleted = write.json.is_none();
+            loaded.count(&write.chunk);
+        }
+        if !chunks.is_empty() {
+            loaded.document =
+                Document::load(chunks.iter().map(|chunk| &chunk[..]), self.actor).map_err(|problem| {
+                    WriteError::Damaged {
+                        doc: doc.clone(),
+                        reason: problem.to_string(),
+                    }
+                })?;
+            loaded.heads = loaded.document.heads();
+        }
+        Ok(loaded)
+    }
+
+    fn work(&mut self, loaded: &mut Loaded, job: &Job) -> Result<Written, WriteError> {
+        let refused = |problem: DocumentError| WriteError::Refused {
+            doc: job.doc.clone(),
+            reason: problem.to_string(),
+        };
+        let first = loaded.heads.is_empty();
+        let (new, missing, origin) = match (&job.work, &job.source) {
+            (Work::Put(object), _) => {
+                let new = loaded.document.put(object, self.now_ms).map_err(refused)?;
+                (new.unwrap_or_default(), false, Origin::Local)
+            }
+            (Work::Delete, _) => match loaded.document.delete(self.now_ms) {
+                Some(new) => (new, false, Origin::Local),
+                None => return Err(WriteError::NotFound { doc: job.doc.clone() }),
+            },
+            (Work::Merge(chunks), source) => {
+                let merged = loaded.document.merge(chunks).map_err(refused)?;
+                let origin = match source {
+                    Source::Client => Origin::Local,
+                    Source::Peer { name, .. } => Origin::Peer(name.clone()),
+                };
+                (merged.new, merged.missing, origin)
+            }
+        };
+        let action = if loaded.document.is_deleted() {
+            Action::Delete
+        } else {
+            Action::Put
+        };
+        if new.is_empty() {
+            let heads = loaded.heads.clone();
+            return Ok(Written {
+                heads,
+                seq: None,
+                action,
+                created: false,
+                new,
+                missing,
+            });
+        }
+        let json = match action {
+            Action::Put => Some(loaded.document.to_json().map_err(refused)?),
+            Action::Delete => None,
+        };
+        let chunk = if first || loaded.wants_fold(new.len()) {
+            // What a peer shipped of a document that is new here is stored as it came.
+            ChunkWrite::Replace(match job.work {
+                Work::Merge(_) if first => new.clone(),
+                _ => loaded.document.save(),
+            })
+        } else {
+            ChunkWrite::Append(new.clone())
+        };
+        self.seq += 1;
+        let created = (first || loaded.deleted) && action == Action::Put;
+        loaded.count(&chunk);
+        loaded.deleted = action == Action::Delete;
+        loaded.heads = loaded.document.heads();
+        self.writes.push(DocWrite {
+            doc: job.doc.clone(),
+            seq: self.seq,
+            heads: loaded.heads.clone(),
+            json,
+            chunk,
+            origin,
+            changed_ms: self.now_ms,
+        });
+        let heads = loaded.heads.clone();
+        Ok(Written {
+            heads,
+            seq: Some(self.seq),
+            action,
+            created,
+            new,
+            missing,
+        })
+    }
+}
