@@ -1,1 +1,3 @@
 //! x
+#[cfg(feature = "automerge-backend")]
+pub mod store;
