@@ -279,16 +279,25 @@ impl Store for RedbStore {
     }
 
     fn for_each_heads(&self, visit: &mut dyn FnMut(DocId, Heads)) -> Result<(), StoreError> {
-        self.with(&|| "read the heads of all documents".to_owned(), |database| {
+        // A panic of the visitor is the caller's, and no damage of the file.
+        let mut thrown = None;
+        let read = self.with(&|| "read the heads of all documents".to_owned(), |database| {
             let table = database.begin_read()?.open_table(DOCUMENTS)?;
             for entry in table.iter()? {
                 let (key, packed) = entry?;
                 let doc = tables::parse_doc(&DOCUMENTS, key.value())?;
                 let record = tables::unpack_record(key.value(), packed.value())?;
-                visit(doc, record.heads);
+                if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| visit(doc, record.heads))) {
+                    thrown = Some(panic);
+                    break;
+                }
             }
             Ok(())
-        })
+        });
+        match thrown {
+            Some(panic) => panic::resume_unwind(panic),
+            None => read,
+        }
     }
 
     fn commit(&self, writes: &[DocWrite]) -> Result<(), StoreError> {

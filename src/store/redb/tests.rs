@@ -235,3 +235,12 @@ fn what_the_store_costs() {
         reopened = Some(RedbStore::open(crashed.path()).unwrap());
     });
 }
+
+#[test]
+#[should_panic(expected = "the visitor's own")]
+fn a_panic_of_a_visitor_is_passed_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(folder.path()).unwrap();
+    store.commit(&many(1..3)).unwrap();
+    let _ = store.for_each_heads(&mut |_, _| panic!("the visitor's own"));
+}
