@@ -2,3 +2,6 @@
 
 #[cfg(feature = "automerge-backend")]
 pub mod handle;
+pub mod identity;
+#[cfg(feature = "automerge-backend")]
+pub mod store;

@@ -10,6 +10,8 @@ pub const COLLECTION_BYTES_MAX: usize = 64;
 pub const DOCUMENT_ID_BYTES_MAX: usize = 192;
 /// Largest document a client may write, as JSON text, in bytes.
 pub const DOCUMENT_JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A page of a collection ends after the document with which its JSON reaches this size, in bytes.
+pub const PAGE_JSON_BYTES_TARGET: usize = 8 * 1024 * 1024;
 /// Deepest nesting of objects and lists in a document, in levels.
 pub const DOCUMENT_DEPTH_LEVELS_MAX: usize = 64;
 /// Most heads a document may have on the wire. More than this many edits that never met each other

@@ -107,7 +107,8 @@ pub struct Change {
 /// How the chunks of a document change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChunkWrite {
-    /// One more increment after those that are there.
+    /// One more increment after those that are there. The first chunk of a document is its snapshot,
+    /// also when it is appended.
     Append(Bytes),
     /// This snapshot instead of all that was there.
     Replace(Bytes),
@@ -150,6 +151,16 @@ pub enum StoreError {
         /// Which table and key, and what is wrong.
         reason: String,
     },
+    /// A commit that does not come after those before it. The writer gave out a number twice.
+    #[error("{doc} was to be committed with sequence number {seq}, but {last_seq} was given out before")]
+    OutOfOrder {
+        /// The document of the write.
+        doc: DocId,
+        /// Its sequence number.
+        seq: u64,
+        /// The largest number so far, earlier writes of the same commit included.
+        last_seq: u64,
+    },
 }
 
 /// A place for documents. See the module's text for the contract.
@@ -161,6 +172,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The Automerge chunks of a document in the order in which they load; empty when there are none.
     fn chunks(&self, doc: &DocId) -> Result<Vec<Bytes>, StoreError>;
     /// Up to `limit` documents of a collection with ids after `after`, deleted ones left out.
+    ///
+    /// A page ends early when its JSON reaches [`PAGE_JSON_BYTES_TARGET`]; [`Page::next`] says whether
+    /// there is more. With a limit of 0 only the count is read.
+    ///
+    /// [`PAGE_JSON_BYTES_TARGET`]: crate::limits::PAGE_JSON_BYTES_TARGET
     fn list(&self, collection: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
     /// The collections that have documents, with how many, in the order of their names.
     fn collections(&self) -> Result<Vec<(String, u64)>, StoreError>;
@@ -170,6 +186,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn last_seq(&self) -> Result<u64, StoreError>;
     /// Calls `visit` with every document's heads, deleted ones included.
     fn for_each_heads(&self, visit: &mut dyn FnMut(DocId, Heads)) -> Result<(), StoreError>;
-    /// Writes all of it, durably, or nothing.
+    /// Writes all of it in the given order, durably, or nothing.
+    ///
+    /// Several writes of one document are allowed. The sequence numbers must rise from write to write
+    /// and start above [`Store::last_seq`].
     fn commit(&self, writes: &[DocWrite]) -> Result<(), StoreError>;
 }

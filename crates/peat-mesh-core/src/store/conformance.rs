@@ -1,5 +1,31 @@
-//! The store's contract as checks that every store runs.
+//! The contract of [`Store`] as a program: every store runs it, so that what holds in the simulator
+//! holds on a disk.
+//!
+//! A function that opens an empty store comes in; a panic with a sentence comes out when the store
+//! breaks the contract.
+
+mod changes;
+mod documents;
+mod pages;
+pub(super) mod writes;
+
 use super::Store;
 
-/// Runs every check on stores that `open` makes.
-pub fn check(_open: &mut dyn FnMut() -> Box<dyn Store>) {}
+/// A part of the contract, tried on an empty store.
+type Check = fn(&dyn Store);
+
+/// Holds a store against the contract; `open` is called often and gives an empty store each time.
+///
+/// # Panics
+/// When the store breaks the contract.
+pub fn check(open: &mut dyn FnMut() -> Box<dyn Store>) {
+    for check in documents::CHECKS
+        .iter()
+        .chain(pages::CHECKS)
+        .chain(changes::CHECKS)
+    {
+        let store = open();
+        assert_eq!(store.last_seq().ok(), Some(0), "{store:?} is not empty");
+        check(store.as_ref());
+    }
+}

@@ -1,0 +1,80 @@
+//! How a node is set up: plain values, each with its unit and default. [`env`] reads them from
+//! environment variables and reports every mistake at once.
+
+pub mod env;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use peat_mesh_core::NodeName;
+
+use crate::discovery::StaticPeer;
+use crate::identity::FormationSecret;
+
+/// Everything a node has to know to start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The secret that all members hold. `PEAT_FORMATION_SECRET`, required.
+    pub secret: FormationSecret,
+    /// `HOSTNAME` (default `peat-mesh-0`), with `PEAT_CLUSTER` and a slash before it when that is set.
+    pub name: NodeName,
+    /// How peers are found. `PEAT_DISCOVERY`, default `kubernetes`.
+    pub discovery: Vec<Source>,
+    /// Peers at known addresses. `PEAT_STATIC_PEERS`, default none.
+    pub static_peers: Vec<StaticPeer>,
+    /// Interfaces for mDNS, by name or address. `PEAT_MDNS_INTERFACES`, default all.
+    pub mdns_interfaces: Option<Vec<String>>,
+    /// The folder for everything that is kept. `PEAT_DATA_DIR`, default `/data`.
+    pub data_folder: DataFolder,
+    /// The address of the HTTP API. `PEAT_BROKER_BIND`, default 127.0.0.1.
+    pub broker_bind: IpAddr,
+    /// The TCP port of the HTTP API; 0 takes a free one. `PEAT_BROKER_PORT`, default 8081.
+    pub broker_port: u16,
+    /// The UDP port of QUIC; 0 takes a free one. `PEAT_IROH_BIND_PORT`, default 11204.
+    pub iroh_port: u16,
+    /// Addresses QUIC is bound to; empty for all of IPv4 and IPv6. Only for programs that embed a node.
+    pub iroh_bind: Vec<IpAddr>,
+}
+
+/// A way to find peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// Multicast DNS on the local networks.
+    Mdns,
+    /// The list in `PEAT_STATIC_PEERS`.
+    Static,
+}
+
+/// Where a node keeps its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// The folder to use instead when `path` is only the default and cannot be made.
+    pub fallback: Option<PathBuf>,
+}
+
+/// How log lines are written. `PEAT_LOG_FORMAT`, default `text`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// One line of text per event.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What the log shows and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `RUST_LOG`, default `info,peat_mesh=debug`.
+    pub filter: String,
+    /// `PEAT_LOG_FORMAT`.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: env::RUST_LOG_DEFAULT.to_owned(), format: LogFormat::Text }
+    }
+}

@@ -1,0 +1,86 @@
+//! The format of the file and the way from an older one to this one.
+//!
+//! The number in `meta_v1` says which migrations a file has had. Each is done in one transaction together
+//! with its number, so one that was interrupted is done again from its start. A file of format 0 is
+//! one without tables: it was just created.
+
+use ::redb::{Database, Error, ReadableDatabase, ReadableTable, TableError, WriteTransaction};
+
+use super::tables::{CHANGES, CHUNKS, COLLECTIONS, DOCUMENTS, JSON, META};
+
+const FORMAT_KEY: &str = "format";
+
+/// The format this program reads and writes.
+pub(super) const FORMAT: u32 = 1;
+
+struct Migration {
+    to: u32,
+    what: &'static str,
+    run: fn(&WriteTransaction) -> Result<(), Error>,
+}
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    to: 1,
+    what: "create the tables",
+    run: create_tables,
+}];
+
+const _: () = assert!(MIGRATIONS[MIGRATIONS.len() - 1].to == FORMAT);
+
+/// Does what the file has not had yet.
+pub(super) fn run(database: &Database) -> Result<(), Error> {
+    let found = format(database)?.unwrap_or_default();
+    for migration in MIGRATIONS.iter().filter(|migration| migration.to > found) {
+        let transaction = database.begin_write()?;
+        (migration.run)(&transaction)?;
+        set_format(&transaction, migration.to)?;
+        transaction.commit()?;
+        tracing::info!(format = migration.to, "store: {}", migration.what);
+    }
+    Ok(())
+}
+
+/// The format of a file; `None` when it has none, as when another program made it.
+pub(super) fn format(database: &Database) -> Result<Option<u32>, Error> {
+    let transaction = database.begin_read()?;
+    let meta = match transaction.open_table(META) {
+        Ok(meta) => meta,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(value) = meta.get(FORMAT_KEY)? else {
+        return Ok(None);
+    };
+    let bytes = <[u8; 4]>::try_from(value.value())
+        .map_err(|_| Error::Corrupted("table meta_v1, key \"format\" is not a number".to_owned()))?;
+    Ok(Some(u32::from_le_bytes(bytes)))
+}
+
+/// Touches every table of this format, so that a file that lost one is refused when it is opened.
+pub(super) fn check_tables(database: &Database) -> Result<(), Error> {
+    let transaction = database.begin_read()?;
+    for table in [DOCUMENTS, JSON] {
+        transaction.open_table(table)?.last()?;
+    }
+    transaction.open_table(CHUNKS)?.last()?;
+    transaction.open_table(CHANGES)?.last()?;
+    transaction.open_table(COLLECTIONS)?.last()?;
+    Ok(())
+}
+
+fn create_tables(transaction: &WriteTransaction) -> Result<(), Error> {
+    transaction.open_table(DOCUMENTS)?;
+    transaction.open_table(JSON)?;
+    transaction.open_table(CHUNKS)?;
+    transaction.open_table(CHANGES)?;
+    transaction.open_table(COLLECTIONS)?;
+    Ok(())
+}
+
+/// Writes the number of the format.
+pub(super) fn set_format(transaction: &WriteTransaction, format: u32) -> Result<(), Error> {
+    transaction
+        .open_table(META)?
+        .insert(FORMAT_KEY, format.to_le_bytes().as_slice())?;
+    Ok(())
+}
