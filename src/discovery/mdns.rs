@@ -1,0 +1,278 @@
+//! The `mdns` source: nodes on the local network find each other by multicast DNS.
+//!
+//! What comes in are this node's name, port and formation tag, and what other nodes announce as
+//! `_peat._udp.local.`; what goes out are the peers of the same formation. When multicast does not work
+//! here, the status says so and what helps, and the source keeps trying.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use mdns_sd::{IfKind, ServiceDaemon, ServiceEvent, ServiceInfo};
+use peat_mesh_core::id::NodeName;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{debug, info};
+
+use super::{Context, Discovery, DiscoveryError, EndpointOf};
+
+mod announcement;
+mod table;
+
+use announcement::Announcement;
+pub use announcement::{FormationTag, Incarnation};
+use table::{Heard, Table};
+
+const SERVICE: &str = "_peat._udp.local.";
+/// How long our own announcement may take to come back before we doubt that multicast works,
+/// in milliseconds.
+const ECHO_MS_MAX: u64 = 5_000;
+/// First wait before the responder is started again, in milliseconds.
+const RESTART_MS_MIN: u64 = 1_000;
+/// Longest wait before the responder is started again, in milliseconds.
+const RESTART_MS_MAX: u64 = 60_000;
+/// How long the responder may take to carry out an order when we leave, in milliseconds.
+const ORDER_MS_MAX: u64 = 250;
+/// The responder says goodbye a second time after 120 ms, as a datagram may get lost; wait for it.
+const GOODBYE_AGAIN_MS: u64 = 150;
+/// Announcements of others that a debug log mentions, per start of the responder.
+const IGNORED_LOGGED_COUNT_MAX: u32 = 32;
+
+const HELP: &str = "multicast does not cross container bridges and many Wi-Fi access points; \
+                    use PEAT_STATIC_PEERS where it does not work";
+
+/// What the source announces and where.
+#[derive(Clone)]
+pub struct MdnsConfig {
+    /// This node.
+    pub name: NodeName,
+    /// The UDP port on which this node takes QUIC connections.
+    pub port: u16,
+    /// A keyed hash of the formation secret.
+    pub formation_tag: FormationTag,
+    /// Random bytes drawn when this process started.
+    pub incarnation: Incarnation,
+    /// Names or addresses of the interfaces to use; `None` for all that are up and not point-to-point.
+    pub interfaces: Option<Vec<String>>,
+    /// How the endpoint id of a peer follows from its name.
+    pub endpoint_of: EndpointOf,
+}
+
+impl fmt::Debug for MdnsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MdnsConfig")
+            .field("name", &self.name)
+            .field("port", &self.port)
+            .field("interfaces", &self.interfaces)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Peers on the local network, as a source.
+#[derive(Debug)]
+pub struct Mdns {
+    config: MdnsConfig,
+}
+
+impl Mdns {
+    /// A source that announces this node and listens for others once it runs.
+    #[must_use]
+    pub fn new(config: MdnsConfig) -> Self {
+        Self { config }
+    }
+
+    async fn work(self, mut context: Context) -> Result<(), DiscoveryError> {
+        let config = &self.config;
+        let mut table = Table::new(
+            "mdns",
+            config.name.clone(),
+            config.incarnation,
+            config.endpoint_of.clone(),
+        );
+        let mut wait_ms = RESTART_MS_MIN;
+        loop {
+            let why = match Responder::start(config) {
+                Ok(mut responder) => {
+                    let end = responder.listen(config, &mut table, &mut context).await;
+                    responder.leave().await;
+                    match end? {
+                        End::Cancelled => return Ok(()),
+                        End::Silent(why) => why,
+                        End::Broken(why) => {
+                            wait_ms = RESTART_MS_MIN;
+                            why
+                        }
+                    }
+                }
+                Err(why) => format!("the responder does not start: {why}"),
+            };
+            context.events.send_all(table.clear()).await?;
+            debug!(why, wait_ms, "mdns starts again after a while");
+            context.status.waiting(format!("{why}; trying again; {HELP}"));
+            tokio::select! {
+                () = context.cancel.cancelled() => return Ok(()),
+                () = sleep(Duration::from_millis(wait_ms)) => {}
+            }
+            wait_ms = (wait_ms * 2).min(RESTART_MS_MAX);
+        }
+    }
+}
+
+/// Why listening ended.
+enum End {
+    Cancelled,
+    /// Nothing was heard at all, not even ourselves.
+    Silent(String),
+    /// The responder stopped.
+    Broken(String),
+}
+
+/// The responder's thread with our service registered. Dropping it stops the thread, with a goodbye.
+struct Responder {
+    daemon: ServiceDaemon,
+    fullname: String,
+    browse: mdns_sd::Receiver<ServiceEvent>,
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        let _ = self.daemon.shutdown();
+    }
+}
+
+impl Responder {
+    fn start(config: &MdnsConfig) -> Result<Self, mdns_sd::Error> {
+        let daemon = ServiceDaemon::new()?;
+        Self::set_up(daemon.clone(), config).inspect_err(|_| _ = daemon.shutdown())
+    }
+
+    fn set_up(daemon: ServiceDaemon, config: &MdnsConfig) -> Result<Self, mdns_sd::Error> {
+        if let Some(interfaces) = &config.interfaces {
+            daemon.disable_interface(IfKind::All)?;
+            let kinds = interfaces
+                .iter()
+                .map(|text| interface(text))
+                .collect::<Vec<IfKind>>();
+            daemon.enable_interface(kinds)?;
+        }
+        // Random per process, so two of them never fight over a host name; it tells nothing by itself.
+        let label = format!("peat-{}", HEXLOWER.encode(&config.incarnation));
+        let txt = announcement::txt(&config.name, &config.formation_tag, &config.incarnation);
+        let host = format!("{label}.local.");
+        let mut service =
+            ServiceInfo::new(SERVICE, &label, &host, (), config.port, &txt[..])?.enable_addr_auto();
+        service.set_requires_probe(false);
+        let fullname = service.get_fullname().to_owned();
+        let browse = daemon.browse(SERVICE)?;
+        daemon.register(service)?;
+        Ok(Self {
+            daemon,
+            fullname,
+            browse,
+        })
+    }
+
+    async fn listen(
+        &mut self,
+        config: &MdnsConfig,
+        table: &mut Table,
+        context: &mut Context,
+    ) -> Result<End, DiscoveryError> {
+        let echo_due = Instant::now() + Duration::from_millis(ECHO_MS_MAX);
+        let mut echoed = false;
+        let mut doubted = false;
+        let mut ignored_count = 0;
+        loop {
+            let event = tokio::select! {
+                () = context.cancel.cancelled() => return Ok(End::Cancelled),
+                event = self.browse.recv_async() => event,
+                () = sleep_until(echo_due), if !echoed && !doubted => {
+                    if table.peers_count() == 0 {
+                        let why = "no announcement came back, so multicast does not work on this network";
+                        return Ok(End::Silent(why.to_owned()));
+                    }
+                    doubted = true;
+                    continue;
+                }
+            };
+            match event {
+                Ok(ServiceEvent::ServiceResolved(service)) => {
+                    match Announcement::read(&service, &config.formation_tag) {
+                        Ok(announcement) => match table.heard(announcement) {
+                            Heard::Ourselves => echoed = true,
+                            Heard::Others(events) => context.events.send_all(events).await?,
+                        },
+                        Err(why) => {
+                            if ignored_count < IGNORED_LOGGED_COUNT_MAX {
+                                ignored_count += 1;
+                                debug!(instance = service.fullname, why, "an announcement is ignored");
+                            }
+                            context
+                                .events
+                                .send_all(table.left(&service.fullname).into_iter().collect())
+                                .await?;
+                        }
+                    }
+                }
+                Ok(ServiceEvent::ServiceRemoved(_, instance)) => {
+                    context
+                        .events
+                        .send_all(table.left(&instance).into_iter().collect())
+                        .await?;
+                }
+                Ok(ServiceEvent::SearchStopped(_)) | Err(_) => {
+                    return Ok(End::Broken("the responder stopped".to_owned()));
+                }
+                Ok(_) => {}
+            }
+            if echoed || table.peers_count() > 0 {
+                context.status.running(summary(table.peers_count()));
+            }
+        }
+    }
+
+    /// Says goodbye, so that the others know at once, and ends the thread. Takes at most 650 ms.
+    async fn leave(self) {
+        let order = Duration::from_millis(ORDER_MS_MAX);
+        if let Ok(done) = self.daemon.unregister(&self.fullname)
+            && let Ok(Ok(_)) = timeout(order, done.recv_async()).await
+        {
+            sleep(Duration::from_millis(GOODBYE_AGAIN_MS)).await;
+        }
+        if let Ok(done) = self.daemon.shutdown()
+            && timeout(order, done.recv_async()).await.is_err()
+        {
+            info!("the mdns responder takes long to stop");
+        }
+    }
+}
+
+fn interface(text: &str) -> IfKind {
+    match text.parse::<IpAddr>() {
+        Ok(ip) => IfKind::Addr(ip),
+        Err(_) => IfKind::Name(text.to_owned()),
+    }
+}
+
+fn summary(peers_count: usize) -> String {
+    match peers_count {
+        0 => format!("announced; no other node of this formation was heard yet ({HELP})"),
+        1 => "announced; 1 node heard on the local network".to_owned(),
+        count => format!("announced; {count} nodes heard on the local network"),
+    }
+}
+
+impl Discovery for Mdns {
+    fn name(&self) -> &'static str {
+        "mdns"
+    }
+
+    fn run(self: Box<Self>, context: Context) -> BoxFuture<'static, Result<(), DiscoveryError>> {
+        self.work(context).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests;
