@@ -8,7 +8,7 @@
 //! discovery is a place to dial, and who answers there is decided by the handshake.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -51,6 +51,31 @@ impl PeerInfo {
             addresses,
         }
     }
+}
+
+/// Addresses from several lists within [`PEER_ADDRESSES_COUNT_MAX`]: one of each list in turn, so that no
+/// list crowds out another.
+fn in_turn(lists: &[&[SocketAddr]]) -> Vec<SocketAddr> {
+    let mut taken = Vec::new();
+    let turns = lists.iter().map(|list| list.len()).max().unwrap_or(0);
+    for turn in 0..turns {
+        for address in lists.iter().filter_map(|list| list.get(turn)) {
+            if taken.len() == PEER_ADDRESSES_COUNT_MAX {
+                return taken;
+            }
+            if !taken.contains(address) {
+                taken.push(*address);
+            }
+        }
+    }
+    taken
+}
+
+/// Whether a peer can be there at all: not `0.0.0.0`, `::`, a multicast group or port 0.
+fn is_dialable(address: &SocketAddr) -> bool {
+    let ip = address.ip();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }
 
 /// What changed.

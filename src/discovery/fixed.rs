@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::{Context, Discovery, DiscoveryError, DiscoveryEvent, EndpointOf, PeerInfo};
+use super::{Context, Discovery, DiscoveryError, DiscoveryEvent, EndpointOf, PeerInfo, in_turn, is_dialable};
 
 mod entry;
 mod lookup;
@@ -176,8 +176,10 @@ impl Fixed {
             return;
         };
         let now = Instant::now();
-        match answer {
-            Ok(addresses) if !addresses.is_empty() => {
+        // Filters of advertisements answer 0.0.0.0 for what they block.
+        let dialable = |addresses: Vec<SocketAddr>| addresses.into_iter().filter(is_dialable).collect();
+        match answer.map(dialable) {
+            Ok::<Vec<_>, _>(addresses) if !addresses.is_empty() => {
                 if lookup.resolved(now, addresses) {
                     info!(host = host.host, "a static peer's host name resolves again");
                 }
@@ -185,7 +187,7 @@ impl Fixed {
             answer => {
                 let reason = answer
                     .err()
-                    .map_or_else(|| "it has no addresses".to_owned(), in_words);
+                    .map_or_else(|| "it has no usable address".to_owned(), in_words);
                 if lookup.unresolved(now) {
                     let kept = lookup.addresses().len();
                     warn!(
@@ -201,11 +203,10 @@ impl Fixed {
     fn changes(&mut self) -> Vec<DiscoveryEvent> {
         let mut events = Vec::new();
         for (endpoint, peer) in &mut self.peers {
-            let mut addresses = peer.addresses.clone();
-            for host in &peer.hosts {
-                addresses.extend(self.lookups.get(host).into_iter().flat_map(Lookup::addresses));
-            }
-            let info = PeerInfo::new(*endpoint, peer.name.clone(), addresses);
+            let looked_up = peer.hosts.iter().filter_map(|host| self.lookups.get(host));
+            let mut lists = vec![&peer.addresses[..]];
+            lists.extend(looked_up.map(Lookup::addresses));
+            let info = PeerInfo::new(*endpoint, peer.name.clone(), in_turn(&lists));
             if info.addresses.is_empty() || peer.told.as_ref() == Some(&info) {
                 continue;
             }
@@ -219,15 +220,18 @@ impl Fixed {
     }
 
     fn summary(&self) -> String {
-        let peers = self.peers.len();
+        let peers = match self.peers.len() {
+            1 => "1 peer".to_owned(),
+            count => format!("{count} peers"),
+        };
         let mut unresolved = self.lookups.iter().filter(|(_, lookup)| lookup.is_unresolved());
         let Some((first, _)) = unresolved.next() else {
-            return format!("{peers} peers in the list");
+            return format!("{peers} in the list");
         };
         match unresolved.count() {
-            0 => format!("{peers} peers in the list; {} does not resolve", first.host),
+            0 => format!("{peers} in the list; {} does not resolve", first.host),
             more => format!(
-                "{peers} peers in the list; {} and {more} more host names do not resolve",
+                "{peers} in the list; {} and {more} more host names do not resolve",
                 first.host
             ),
         }

@@ -190,8 +190,7 @@ impl Responder {
                 event = self.browse.recv_async() => event,
                 () = sleep_until(echo_due), if !echoed && !doubted => {
                     if table.peers_count() == 0 {
-                        let why = "no announcement came back, so multicast does not work on this network";
-                        return Ok(End::Silent(why.to_owned()));
+                        return Ok(End::Silent(silent(config.interfaces.as_deref())));
                     }
                     doubted = true;
                     continue;
@@ -254,6 +253,14 @@ fn interface(text: &str) -> IfKind {
         Ok(ip) => IfKind::Addr(ip),
         Err(_) => IfKind::Name(text.to_owned()),
     }
+}
+
+fn silent(interfaces: Option<&[String]>) -> String {
+    let place = match interfaces {
+        Some(chosen) => format!("the chosen interfaces ({})", chosen.join(", ")),
+        None => "any interface".to_owned(),
+    };
+    format!("no announcement came back from {place}, so multicast does not work there")
 }
 
 fn summary(peers_count: usize) -> String {

@@ -3,12 +3,11 @@
 //! What comes in are the events of numbered sources; what goes out are the events of the union. No I/O.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use peat_mesh_core::id::EndpointId;
-use peat_mesh_core::limits::{PEER_ADDRESSES_COUNT_MAX, PEERS_COUNT_MAX};
+use peat_mesh_core::limits::PEERS_COUNT_MAX;
 
-use super::{DiscoveryEvent, PeerInfo};
+use super::{DiscoveryEvent, PeerInfo, in_turn};
 
 /// What each source says about each peer, and what was told about it.
 #[derive(Debug)]
@@ -93,28 +92,13 @@ impl Peer {
     /// The update, when the union is other than what was told last.
     fn tell(&mut self) -> Option<DiscoveryEvent> {
         let name = self.said.values().find_map(|info| info.name.clone());
-        let union = PeerInfo::new(self.told.endpoint, name, self.addresses());
+        let lists: Vec<_> = self.said.values().map(|info| &info.addresses[..]).collect();
+        let union = PeerInfo::new(self.told.endpoint, name, in_turn(&lists));
         if union == self.told {
             return None;
         }
         self.told = union.clone();
         Some(DiscoveryEvent::PeerUpdated(union))
-    }
-
-    /// One address of each source in turn, so that no source crowds out another at the limit.
-    fn addresses(&self) -> Vec<SocketAddr> {
-        let mut taken = Vec::new();
-        for turn in 0..PEER_ADDRESSES_COUNT_MAX {
-            for info in self.said.values() {
-                if let Some(address) = info.addresses.get(turn)
-                    && taken.len() < PEER_ADDRESSES_COUNT_MAX
-                    && !taken.contains(address)
-                {
-                    taken.push(*address);
-                }
-            }
-        }
-        taken
     }
 }
 

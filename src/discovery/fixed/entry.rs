@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use peat_mesh_core::id::{EndpointId, NodeName};
 
-use crate::discovery::EndpointOf;
+use crate::discovery::{EndpointOf, is_dialable};
 
 /// Most entries of the list.
 pub const STATIC_ENTRIES_COUNT_MAX: usize = 1024;
@@ -167,7 +167,7 @@ impl Place {
 }
 
 fn usable(address: SocketAddr, example: &'static str) -> Result<Place, (String, &'static str)> {
-    if address.ip().is_unspecified() || address.ip().is_multicast() {
+    if !is_dialable(&address) {
         return Err((
             format!("has the address {}, where no peer can be", address.ip()),
             example,

@@ -66,7 +66,9 @@ impl Lookup {
     }
 
     /// Takes a good answer; true when the name did not resolve before.
-    pub(super) fn resolved(&mut self, now: Instant, addresses: Vec<SocketAddr>) -> bool {
+    pub(super) fn resolved(&mut self, now: Instant, mut addresses: Vec<SocketAddr>) -> bool {
+        // Many name servers turn the order around with each answer, which is no change.
+        addresses.sort_unstable();
         self.addresses = addresses;
         let again = std::mem::take(&mut self.failures) > 0;
         self.finish(now, LOOKUP_EVERY_MS);

@@ -17,6 +17,8 @@ use mdns_sd::{ResolvedService, ScopedIp, TxtProperties};
 use peat_mesh_core::id::NodeName;
 use peat_mesh_core::limits::{NODE_NAME_BYTES_MAX, PEER_ADDRESSES_COUNT_MAX};
 
+use crate::discovery::is_dialable;
+
 /// The version of the TXT record.
 pub(super) const VERSION: &str = "1";
 /// Longest service instance name we remember, in bytes. Ours have 54.
@@ -97,13 +99,11 @@ fn value<'a>(txt: &'a TxtProperties, key: &str, bytes_max: usize) -> Result<&'a 
 
 /// Where the service can be reached: sorted, each once, within the limit.
 fn addresses(service: &ResolvedService) -> Vec<SocketAddr> {
-    if service.port == 0 {
-        return Vec::new();
-    }
     let places = service
         .addresses
         .iter()
-        .filter_map(|ip| address(ip, service.port));
+        .filter_map(|ip| address(ip, service.port))
+        .filter(is_dialable);
     let mut addresses: Vec<SocketAddr> = places.collect();
     addresses.sort_unstable();
     addresses.dedup();
@@ -113,11 +113,7 @@ fn addresses(service: &ResolvedService) -> Vec<SocketAddr> {
 
 fn address(scoped: &ScopedIp, port: u16) -> Option<SocketAddr> {
     let ip = scoped.to_ip_addr();
-    if ip.is_unspecified() || ip.is_multicast() {
-        return None;
-    }
     match (scoped, ip) {
-        (_, IpAddr::V4(ip)) if ip.is_broadcast() => None,
         // A link-local address means nothing without the interface it was heard on.
         (ScopedIp::V6(v6), IpAddr::V6(ip)) if ip.is_unicast_link_local() => match v6.scope_id().index {
             0 => None,

@@ -1,9 +1,11 @@
 //! Who was heard on the local network.
 //!
 //! What comes in are announcements and the instances that left; what goes out are the events of the peers.
-//! No I/O. A node that was killed and started again is announced twice until its old record expires: the
-//! process heard of last speaks for the name, and when it leaves the one before does.
+//! No I/O. A node that was killed and started again is announced twice until its old record expires, and a
+//! forged announcement looks like that too: a peer has the addresses of all processes with its name, so
+//! that neither hides where it really is.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -11,7 +13,7 @@ use peat_mesh_core::id::{EndpointId, NodeName};
 use peat_mesh_core::limits::PEERS_COUNT_MAX;
 
 use super::announcement::{Announcement, Incarnation};
-use crate::discovery::{DiscoveryEvent, EndpointOf, PeerInfo};
+use crate::discovery::{DiscoveryEvent, EndpointOf, PeerInfo, in_turn};
 
 /// Most processes remembered; more are ignored until some leave.
 const INSTANCES_COUNT_MAX: usize = PEERS_COUNT_MAX;
@@ -147,12 +149,19 @@ impl Table {
 
     /// The event that brings the peer `name` from what was told to what is known.
     fn tell(&mut self, name: &NodeName) -> Option<DiscoveryEvent> {
-        let processes = self.processes.values().filter(|process| process.name == *name);
-        let Some(speaker) = processes.max_by_key(|process| process.order) else {
+        let mut processes: Vec<_> = self
+            .processes
+            .values()
+            .filter(|process| process.name == *name)
+            .collect();
+        if processes.is_empty() {
             let peer = self.peers.remove(name)?;
             return Some(DiscoveryEvent::PeerLost(peer.endpoint));
-        };
-        let addresses = speaker.addresses.clone();
+        }
+        // The newest first: of a node that was started again, its addresses are the good ones.
+        processes.sort_unstable_by_key(|process| Reverse(process.order));
+        let lists: Vec<_> = processes.iter().map(|process| &process.addresses[..]).collect();
+        let addresses = in_turn(&lists);
         if let Some(peer) = self.peers.get_mut(name) {
             let info = PeerInfo::new(peer.endpoint, Some(name.clone()), addresses);
             if info == peer.told {

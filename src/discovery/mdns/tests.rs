@@ -211,8 +211,9 @@ fn chosen_interfaces_are_used_and_link_local_addresses_name_theirs() {
 fn a_network_without_multicast_is_named_in_the_status_and_stops_nothing() {
     let test = "a_network_without_multicast_is_named_in_the_status_and_stops_nothing";
     in_own_network(test, NOTHING, || async {
-        let mut alice = node("alice", 1, 4001, None);
+        let mut alice = node("alice", 1, 4001, Some(&["lo", "eth7"]));
         let status = status(&mut alice, |status| status.detail.contains("multicast")).await;
+        assert!(status.detail.contains("lo, eth7"), "{status}");
         assert!(
             !status.running && status.detail.contains("use PEAT_STATIC_PEERS"),
             "{status}"

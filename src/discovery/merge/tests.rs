@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use peat_mesh_core::id::NodeName;
+use peat_mesh_core::limits::PEER_ADDRESSES_COUNT_MAX;
 use proptest::prelude::*;
 
 use super::*;
