@@ -16,7 +16,7 @@ use peat_mesh_core::id::NodeName;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info};
 
-use super::{Context, Discovery, DiscoveryError, EndpointOf};
+use super::{Context, Discovery, DiscoveryError, DiscoveryEvent, EndpointOf};
 
 mod announcement;
 mod table;
@@ -26,13 +26,16 @@ pub use announcement::{FormationTag, Incarnation};
 use table::{Heard, Table};
 
 const SERVICE: &str = "_peat._udp.local.";
+/// How often the responder looks for new and lost interface addresses, in seconds. An interface is often
+/// not up yet when a container starts.
+const INTERFACES_EVERY_S: u32 = 1;
 /// How long our own announcement may take to come back before we doubt that multicast works,
 /// in milliseconds.
 const ECHO_MS_MAX: u64 = 5_000;
 /// First wait before the responder is started again, in milliseconds.
 const RESTART_MS_MIN: u64 = 1_000;
 /// Longest wait before the responder is started again, in milliseconds.
-const RESTART_MS_MAX: u64 = 60_000;
+const RESTART_MS_MAX: u64 = 15_000;
 /// How long the responder may take to carry out an order when we leave, in milliseconds.
 const ORDER_MS_MAX: u64 = 250;
 /// The responder says goodbye a second time after 120 ms, as a datagram may get lost; wait for it.
@@ -149,6 +152,7 @@ impl Responder {
     }
 
     fn set_up(daemon: ServiceDaemon, config: &MdnsConfig) -> Result<Self, mdns_sd::Error> {
+        daemon.set_ip_check_interval(INTERFACES_EVERY_S)?;
         if let Some(interfaces) = &config.interfaces {
             daemon.disable_interface(IfKind::All)?;
             let kinds = interfaces
@@ -181,53 +185,30 @@ impl Responder {
         context: &mut Context,
     ) -> Result<End, DiscoveryError> {
         let echo_due = Instant::now() + Duration::from_millis(ECHO_MS_MAX);
-        let mut echoed = false;
         let mut doubted = false;
-        let mut ignored_count = 0;
+        let mut ears = Ears::default();
         loop {
-            let event = tokio::select! {
+            tokio::select! {
                 () = context.cancel.cancelled() => return Ok(End::Cancelled),
-                event = self.browse.recv_async() => event,
-                () = sleep_until(echo_due), if !echoed && !doubted => {
-                    if table.peers_count() == 0 {
-                        return Ok(End::Silent(silent(config.interfaces.as_deref())));
+                event = self.browse.recv_async() => match event {
+                    Ok(ServiceEvent::SearchStopped(_)) | Err(_) => {
+                        return Ok(End::Broken("the responder stopped".to_owned()));
                     }
-                    doubted = true;
-                    continue;
-                }
-            };
-            match event {
-                Ok(ServiceEvent::ServiceResolved(service)) => {
-                    match Announcement::read(&service, &config.formation_tag) {
-                        Ok(announcement) => match table.heard(announcement) {
-                            Heard::Ourselves => echoed = true,
-                            Heard::Others(events) => context.events.send_all(events).await?,
-                        },
-                        Err(why) => {
-                            if ignored_count < IGNORED_LOGGED_COUNT_MAX {
-                                ignored_count += 1;
-                                debug!(instance = service.fullname, why, "an announcement is ignored");
-                            }
-                            context
-                                .events
-                                .send_all(table.left(&service.fullname).into_iter().collect())
-                                .await?;
-                        }
+                    Ok(event) => {
+                        let events = ears.take(event, &config.formation_tag, table);
+                        context.events.send_all(events).await?;
                     }
-                }
-                Ok(ServiceEvent::ServiceRemoved(_, instance)) => {
-                    context
-                        .events
-                        .send_all(table.left(&instance).into_iter().collect())
-                        .await?;
-                }
-                Ok(ServiceEvent::SearchStopped(_)) | Err(_) => {
-                    return Ok(End::Broken("the responder stopped".to_owned()));
-                }
-                Ok(_) => {}
+                },
+                () = sleep_until(echo_due), if !doubted => doubted = true,
             }
-            if echoed || table.peers_count() > 0 {
-                context.status.running(summary(table.peers_count()));
+            match (ears.echo, table.peers_count()) {
+                (Echo::Nothing, 0) if doubted => {
+                    return Ok(End::Silent(silent(config.interfaces.as_deref())));
+                }
+                (Echo::Nothing, 0) => {}
+                // The network's own echo may come a moment after the one of the loopback interface.
+                (Echo::Loopback, 0) if doubted => context.status.running(only_loopback()),
+                (_, count) => context.status.running(summary(count)),
             }
         }
     }
@@ -248,6 +229,49 @@ impl Responder {
     }
 }
 
+/// Where our own announcement was heard.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Echo {
+    #[default]
+    Nothing,
+    Loopback,
+    Network,
+}
+
+/// What was heard since the responder started, apart from the peers.
+#[derive(Default)]
+struct Ears {
+    echo: Echo,
+    ignored_count: u32,
+}
+
+impl Ears {
+    fn take(&mut self, event: ServiceEvent, tag: &FormationTag, table: &mut Table) -> Vec<DiscoveryEvent> {
+        let service = match event {
+            ServiceEvent::ServiceResolved(service) => service,
+            ServiceEvent::ServiceRemoved(_, instance) => return table.left(&instance).into_iter().collect(),
+            _ => return Vec::new(),
+        };
+        match Announcement::read(&service, tag) {
+            Ok(announcement) => match table.heard(announcement) {
+                Heard::Others(events) => events,
+                Heard::Ourselves(addresses) => {
+                    let beyond = addresses.iter().any(|address| !address.ip().is_loopback());
+                    self.echo = if beyond { Echo::Network } else { Echo::Loopback };
+                    Vec::new()
+                }
+            },
+            Err(why) => {
+                if self.ignored_count < IGNORED_LOGGED_COUNT_MAX {
+                    self.ignored_count += 1;
+                    debug!(instance = service.fullname, why, "an announcement is ignored");
+                }
+                table.left(&service.fullname).into_iter().collect()
+            }
+        }
+    }
+}
+
 fn interface(text: &str) -> IfKind {
     match text.parse::<IpAddr>() {
         Ok(ip) => IfKind::Addr(ip),
@@ -261,6 +285,10 @@ fn silent(interfaces: Option<&[String]>) -> String {
         None => "any interface".to_owned(),
     };
     format!("no announcement came back from {place}, so multicast does not work there")
+}
+
+fn only_loopback() -> String {
+    format!("announced on the loopback interface only: no other interface takes multicast ({HELP})")
 }
 
 fn summary(peers_count: usize) -> String {

@@ -48,8 +48,8 @@ struct Peer {
 /// What an announcement came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// It was our own: multicast works here.
-    Ourselves,
+    /// It was our own, so multicast works where these addresses are.
+    Ourselves(Vec<SocketAddr>),
     /// It was somebody else's.
     Others(Vec<DiscoveryEvent>),
 }
@@ -132,7 +132,7 @@ impl Table {
 
     fn heard_own_name(&mut self, incarnation: Incarnation, addresses: Vec<SocketAddr>) -> Heard {
         if incarnation == self.own_incarnation {
-            return Heard::Ourselves;
+            return Heard::Ourselves(addresses);
         }
         if self.reported.contains(&incarnation) {
             return Heard::Others(Vec::new());

@@ -128,7 +128,10 @@ fn nodes_find_each_other_and_notice_a_goodbye() {
             bob.shutdown().await;
             assert!(before.elapsed() < Duration::from_secs(1));
             while next(&mut alice).await != DiscoveryEvent::PeerLost(id("bob")) {}
-            let status = status(&mut alice, |status| status.detail.contains("no other node")).await;
+            let status = status(&mut alice, |status| {
+                status.detail.contains("loopback interface only")
+            })
+            .await;
             assert!(
                 status.running && status.detail.contains("PEAT_STATIC_PEERS"),
                 "{status}"

@@ -32,7 +32,7 @@ fn info(who: &str, ports: &[u16]) -> PeerInfo {
 fn others(heard: Heard) -> Vec<DiscoveryEvent> {
     match heard {
         Heard::Others(events) => events,
-        Heard::Ourselves => panic!("ourselves"),
+        Heard::Ourselves(_) => panic!("ourselves"),
     }
 }
 
@@ -79,7 +79,8 @@ fn an_instance_that_changes_its_name_is_another_peer() {
 #[test]
 fn our_own_name_elsewhere_is_reported_once_per_process() {
     let mut table = table();
-    assert_eq!(table.heard(says("me-1", "me", 1, 10)), Heard::Ourselves);
+    let own = table.heard(says("me-1", "me", 1, 10));
+    assert_eq!(own, Heard::Ourselves(vec![([192, 0, 2, 1], 10).into()]));
     let events = others(table.heard(says("me-2", "me", 2, 11)));
     let [
         DiscoveryEvent::SelfElsewhere {
