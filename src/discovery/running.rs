@@ -178,6 +178,8 @@ async fn join_events(
     let mut refused_seen = false;
     loop {
         let (index, event) = tokio::select! {
+            // First, so that a source that ends because we stop is not reported as ended.
+            biased;
             () = cancel.cancelled() => break,
             () = workers.ended() => continue,
             Some(numbered) = inbox.recv() => numbered,

@@ -211,6 +211,8 @@ fn mistake(entry: &str, what: &str, example: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(text: &str, who: &str, place: Place) {
@@ -295,5 +297,19 @@ mod tests {
         let list = "n@h:1,".repeat(STATIC_ENTRIES_COUNT_MAX + 1);
         let mistakes = StaticPeer::parse_list(&list).unwrap_err();
         assert!(mistakes[0].contains("more than 1024"), "{mistakes:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_list_or_has_mistakes(text in "[a-f0-9@:.,/%\\[\\] é-]{0,60}") {
+            match StaticPeer::parse_list(&text) {
+                Ok(peers) => for peer in peers {
+                    if let Place::Address(address) = peer.place {
+                        prop_assert!(is_dialable(&address));
+                    }
+                },
+                Err(mistakes) => prop_assert!(!mistakes.is_empty()),
+            }
+        }
     }
 }
