@@ -135,7 +135,7 @@ enum End {
 /// The responder's thread with our service registered. Dropping it stops the thread, with a goodbye.
 struct Responder {
     daemon: ServiceDaemon,
-    fullname: String,
+    service: ServiceInfo,
     browse: mdns_sd::Receiver<ServiceEvent>,
 }
 
@@ -168,12 +168,11 @@ impl Responder {
         let mut service =
             ServiceInfo::new(SERVICE, &label, &host, (), config.port, &txt[..])?.enable_addr_auto();
         service.set_requires_probe(false);
-        let fullname = service.get_fullname().to_owned();
         let browse = daemon.browse(SERVICE)?;
-        daemon.register(service)?;
+        daemon.register(service.clone())?;
         Ok(Self {
             daemon,
-            fullname,
+            service,
             browse,
         })
     }
@@ -199,7 +198,12 @@ impl Responder {
                         context.events.send_all(events).await?;
                     }
                 },
-                () = sleep_until(echo_due), if !doubted => doubted = true,
+                () = sleep_until(echo_due), if !doubted => {
+                    doubted = true;
+                    // Once more: an IPv6 address that was still being checked for uniqueness at the start
+                    // was not announced then. If the responder has stopped, `browse` says so.
+                    let _ = self.daemon.register(self.service.clone());
+                }
             }
             match (ears.echo, table.peers_count()) {
                 (Echo::Nothing, 0) if doubted => {
@@ -216,7 +220,7 @@ impl Responder {
     /// Says goodbye, so that the others know at once, and ends the thread. Takes at most 650 ms.
     async fn leave(self) {
         let order = Duration::from_millis(ORDER_MS_MAX);
-        if let Ok(done) = self.daemon.unregister(&self.fullname)
+        if let Ok(done) = self.daemon.unregister(self.service.get_fullname())
             && let Ok(Ok(_)) = timeout(order, done.recv_async()).await
         {
             sleep(Duration::from_millis(GOODBYE_AGAIN_MS)).await;
