@@ -4,6 +4,7 @@
 //! arguments, and what is to be done comes out as values. So a whole mesh runs in one thread from one
 //! seed (`peat-mesh-sim`), and the same code runs on real QUIC and a real disk (`peat-mesh`).
 
+pub mod document;
 pub mod heads;
 pub mod id;
 pub mod limits;
