@@ -1,7 +1,15 @@
 //! peat-mesh keeps JSON documents in step between machines with no server in the middle.
 
+pub mod config;
+#[cfg(feature = "automerge-backend")]
+pub mod connection;
 pub mod discovery;
+#[cfg(feature = "node")]
+pub mod environment;
 #[cfg(feature = "automerge-backend")]
 pub mod handle;
+pub mod identity;
 #[cfg(feature = "automerge-backend")]
 pub mod store;
+#[cfg(feature = "node")]
+pub mod telemetry;

@@ -136,7 +136,7 @@ impl Hub {
 
     fn send(&mut self, conn: ConnId, frame: Bytes) {
         if let Some(link) = self.links.get_mut(&conn) {
-            link.unsent_bytes += frame.len();
+            link.unsent_bytes += limits::frame_cost_bytes(frame.len());
             self.effects.push(Effect::Send { conn, frame });
         }
     }

@@ -11,12 +11,10 @@ use std::str::FromStr;
 
 use peat_mesh_core::NodeName;
 
-use super::{Config, DataFolder, LogConfig, LogFormat, Source};
-use crate::discovery::StaticPeer;
+use crate::config::{Config, DataFolder, LogConfig, LogFormat, RUST_LOG_DEFAULT, Source};
+use crate::discovery::fixed::StaticPeer;
 use crate::identity::FormationSecret;
 
-/// What the log shows by default.
-pub const RUST_LOG_DEFAULT: &str = "info,peat_mesh=debug";
 const HOSTNAME_DEFAULT: &str = "peat-mesh-0";
 const DATA_FOLDER_DEFAULT: &str = "/data";
 const BROKER_PORT_DEFAULT: u16 = 8081;
