@@ -122,12 +122,12 @@ struct Shared {
 
 /// The admitted connections.
 #[derive(Debug, Clone, Default)]
-pub struct Live(Arc<Mutex<LiveTable>>);
+pub struct Live(Arc<Mutex<LiveTable>>, Arc<tokio::sync::Notify>);
 
 #[derive(Debug, Default)]
 struct LiveTable {
     next: u64,
-    connections: HashMap<ConnId, (Connection, mpsc::Sender<Bytes>)>,
+    connections: HashMap<ConnId, (Connection, Option<mpsc::Sender<Bytes>>)>,
 }
 
 impl Live {
@@ -139,13 +139,14 @@ impl Live {
         self.with(|table| {
             table.next += 1;
             let conn = ConnId(table.next);
-            table.connections.insert(conn, (connection, outbox));
+            table.connections.insert(conn, (connection, Some(outbox)));
             conn
         })
     }
 
     fn remove(&self, conn: ConnId) {
         self.with(|table| table.connections.remove(&conn));
+        self.1.notify_one();
     }
 
     /// The address and the round-trip time in milliseconds of the path in use.
@@ -225,11 +226,12 @@ impl Network {
     /// Gives a frame to a connection. Returns whether there was room for it.
     #[must_use]
     pub fn send(&self, conn: ConnId, frame: Bytes) -> bool {
-        let outbox = |table: &mut LiveTable| table.connections.get(&conn).map(|(_, outbox)| outbox.clone());
+        let outbox = |table: &mut LiveTable| table.connections.get(&conn)?.1.clone();
         // A connection that is gone is reported as such; its frames go with it.
-        self.shared.live.with(outbox).is_none_or(|outbox| {
-            !matches!(outbox.try_send(frame), Err(mpsc::error::TrySendError::Full(_)))
-        })
+        self.shared
+            .live
+            .with(outbox)
+            .is_none_or(|outbox| !matches!(outbox.try_send(frame), Err(mpsc::error::TrySendError::Full(_))))
     }
 
     /// Ends a connection. `Closed` follows.
@@ -249,14 +251,18 @@ impl Network {
 
     /// Says goodbye to every peer and releases the sockets.
     pub async fn shutdown(mut self) {
-        let connections: Vec<Connection> = self.shared.live.with(|table| {
-            table.connections.values().map(|(connection, _)| connection.clone()).collect()
-        });
-        for connection in connections {
-            peer::close(&connection, peer::GOODBYE, "goodbye");
-        }
+        // Without its outbox a connection sends what it has, waits until that has arrived and says goodbye.
+        self.shared.live.with(|table| table.connections.values_mut().for_each(|(_, outbox)| *outbox = None));
+        let quiet = async {
+            while self.shared.live.with(|table| !table.connections.is_empty()) {
+                self.shared.live.1.notified().await;
+            }
+        };
+        let time = Duration::from_millis(GOODBYE_MS_MAX);
+        let said = tokio::time::timeout(time, quiet).await.is_ok();
         self.cancel.cancel();
-        if tokio::time::timeout(Duration::from_millis(GOODBYE_MS_MAX), self.endpoint.close()).await.is_err() {
+        let closed = tokio::time::timeout(time, self.endpoint.close()).await.is_ok();
+        if !said || !closed {
             debug!("some peers did not take the goodbye in time");
         }
         self.tasks.shutdown().await;
@@ -271,9 +277,8 @@ async fn dial(
 ) -> Result<(Connection, handshake::Proven), String> {
     let id = iroh::EndpointId::from_bytes(&peer.0).map_err(|_| "its endpoint id is not a key".to_owned())?;
     let address = EndpointAddr::from_parts(id, addresses.into_iter().map(TransportAddr::Ip));
-    let connection = endpoint.connect(address, ALPN).await.map_err(|problem| {
-        handshake::in_words(&n0_chain(&problem))
-    })?;
+    let connection =
+        endpoint.connect(address, ALPN).await.map_err(|problem| handshake::in_words(&n0_chain(&problem)))?;
     match handshake::dial(shared, &connection).await {
         Ok(proven) => Ok((connection, proven)),
         Err(problem) => {
@@ -310,7 +315,9 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>, cancel: CancellationTok
         tasks.spawn(async move {
             let time = Duration::from_millis(HANDSHAKE_MS_MAX);
             let taken = tokio::time::timeout(time, take(&shared, incoming));
-            let Some(Ok(Some((connection, proven)))) = cancel.run_until_cancelled(taken).await else { return };
+            let Some(Ok(Some((connection, proven)))) = cancel.run_until_cancelled(taken).await else {
+                return;
+            };
             drop(permit);
             peer::run(&shared, connection, proven, false, &cancel).await;
         });

@@ -10,6 +10,8 @@ pub mod environment;
 pub mod handle;
 pub mod identity;
 #[cfg(feature = "automerge-backend")]
+pub mod node;
+#[cfg(feature = "automerge-backend")]
 pub mod store;
 #[cfg(feature = "node")]
 pub mod telemetry;

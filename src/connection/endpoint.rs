@@ -21,7 +21,9 @@ const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Why the endpoint could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("UDP port {port} for QUIC could not be bound: {reason}. Is another node running here? Set PEAT_IROH_BIND_PORT to a free port")]
+#[error(
+    "UDP port {port} for QUIC could not be bound: {reason}. Is another node running here? Set PEAT_IROH_BIND_PORT to a free port"
+)]
 pub struct BindError {
     port: u16,
     reason: String,
@@ -66,4 +68,3 @@ fn transport() -> QuicTransportConfig {
         .datagram_receive_buffer_size(None)
         .build()
 }
-

@@ -8,7 +8,7 @@ use peat_mesh_core::ConnId;
 use peat_mesh_core::io::Closed;
 use peat_mesh_core::limits;
 use peat_mesh_core::wire::{Decoder, Frame, HEADER_BYTES, WireError};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::handshake::Proven;
@@ -47,23 +47,36 @@ pub(super) async fn run(
     let admitted = ConnEvent::Admitted { conn, peer, hello, dialed, address };
     if shared.events.send(admitted).await.is_ok() {
         let ended = tokio::select! {
-            problem = read(shared, conn, recv) => problem,
-            () = write(shared, conn, send, frames) => None,
-            _ = connection.closed() => None,
-            () = cancel.cancelled() => None,
+            end = read(shared, conn, recv) => end,
+            end = write(shared, conn, send, frames) => end,
+            _ = connection.closed() => End::Closed,
+            () = cancel.cancelled() => End::Goodbye,
         };
-        if let Some(problem) = &ended {
-            close(&connection, BROKEN_RULE, &problem.to_string());
-        }
         let why = match ended {
-            Some(problem) => Closed::Lost(format!("it sent what is not a frame: {problem}")),
-            None if cancel.is_cancelled() => Closed::Goodbye,
-            None => why(&connection.closed().await),
+            End::Garbage(problem) => {
+                close(&connection, BROKEN_RULE, &problem.to_string());
+                Closed::Lost(format!("it sent what is not a frame: {problem}"))
+            }
+            End::Goodbye => {
+                close(&connection, GOODBYE, "goodbye");
+                Closed::Goodbye
+            }
+            End::Closed => why(&connection.closed().await),
         };
         // Nobody reads any more only when the node is shutting down.
         let _ = shared.events.send(ConnEvent::Closed { conn, why }).await;
     }
     shared.live.remove(conn);
+}
+
+/// Why the tasks of a connection stop.
+enum End {
+    /// The peer broke the rules of the wire.
+    Garbage(WireError),
+    /// This node is stopping.
+    Goodbye,
+    /// The connection ended, or is about to.
+    Closed,
 }
 
 fn why(problem: &ConnectionError) -> Closed {
@@ -72,50 +85,76 @@ fn why(problem: &ConnectionError) -> Closed {
             Ok(GOODBYE) => Closed::Goodbye,
             Ok(DUPLICATE) => Closed::Duplicate,
             Ok(IDENTITY_ELSEWHERE) => Closed::IdentityElsewhere,
-            _ => Closed::Lost(format!("it closed the connection: {}", String::from_utf8_lossy(&close.reason))),
+            _ => {
+                Closed::Lost(format!("it closed the connection: {}", String::from_utf8_lossy(&close.reason)))
+            }
         },
         ConnectionError::LocallyClosed => Closed::Lost("this node closed the connection".to_owned()),
-        ConnectionError::TimedOut => Closed::Lost("no sign of life; it is off or the way to it is cut".to_owned()),
+        ConnectionError::TimedOut => {
+            Closed::Lost("no sign of life; it is off or the way to it is cut".to_owned())
+        }
         other => Closed::Lost(other.to_string()),
     }
 }
 
-/// Frames from the peer to the node. Ends with a problem when the peer breaks the rules, and with
-/// nothing when the stream or the node ends.
-async fn read(shared: &Shared, conn: ConnId, mut recv: RecvStream) -> Option<WireError> {
+/// Frames from the peer to the node.
+async fn read(shared: &Shared, conn: ConnId, mut recv: RecvStream) -> End {
     let budget = Arc::new(Semaphore::new(INBOUND_BYTES_MAX));
-    let decoder = Decoder::default();
-    let mut header = [0; HEADER_BYTES];
     loop {
-        recv.read_exact(&mut header).await.ok()?;
-        let bytes = match decoder.body_bytes(&header) {
-            Ok(bytes) => bytes,
-            Err(problem) => return Some(problem),
-        };
-        // Wait until earlier frames are dealt with before memory is taken for this one.
-        let cost = u32::try_from(limits::frame_cost_bytes(bytes)).ok()?;
-        let permit = Arc::clone(&budget).acquire_many_owned(cost).await.ok()?;
-        let mut body = BytesMut::zeroed(bytes);
-        recv.read_exact(&mut body).await.ok()?;
-        match Frame::decode(header[0], body.freeze()) {
-            Ok(frame) => shared.events.send(ConnEvent::Received { conn, frame, permit }).await.ok()?,
-            Err(problem) => return Some(problem),
+        match read_frame(&budget, &mut recv).await {
+            Ok(Some((frame, permit))) => {
+                if shared.events.send(ConnEvent::Received { conn, frame, permit }).await.is_err() {
+                    return End::Goodbye;
+                }
+            }
+            // The stream ended: the peer is leaving, and the connection tells how.
+            Ok(None) => return std::future::pending().await,
+            Err(problem) => return End::Garbage(problem),
         }
     }
 }
 
-/// Frames from the node to the peer.
-async fn write(shared: &Shared, conn: ConnId, mut send: SendStream, mut frames: mpsc::Receiver<Bytes>) {
+async fn read_frame(
+    budget: &Arc<Semaphore>,
+    recv: &mut RecvStream,
+) -> Result<Option<(Frame, OwnedSemaphorePermit)>, WireError> {
+    let mut header = [0; HEADER_BYTES];
+    if recv.read_exact(&mut header).await.is_err() {
+        return Ok(None);
+    }
+    let bytes = Decoder::default().body_bytes(&header)?;
+    // Wait until earlier frames are dealt with before memory is taken for this one.
+    let cost = limits::frame_cost_bytes(bytes) as u32;
+    let Ok(permit) = Arc::clone(budget).acquire_many_owned(cost).await else { return Ok(None) };
+    let mut body = BytesMut::zeroed(bytes);
+    if recv.read_exact(&mut body).await.is_err() {
+        return Ok(None);
+    }
+    Ok(Some((Frame::decode(header[0], body.freeze())?, permit)))
+}
+
+/// Frames from the node to the peer, until the node gives up the outbox; then all of them have arrived.
+async fn write(
+    shared: &Shared,
+    conn: ConnId,
+    mut send: SendStream,
+    mut frames: mpsc::Receiver<Bytes>,
+) -> End {
     let mut batch: Vec<Bytes> = Vec::with_capacity(WRITE_FRAMES_MAX);
-    loop {
-        if frames.recv_many(&mut batch, WRITE_FRAMES_MAX).await == 0 {
-            return;
-        }
+    while frames.recv_many(&mut batch, WRITE_FRAMES_MAX).await > 0 {
         let bytes = batch.iter().map(|frame| limits::frame_cost_bytes(frame.len())).sum();
         let written = send.write_all_chunks(&mut batch).await;
         batch.clear();
-        if written.is_err() || shared.events.send(ConnEvent::Sent { conn, bytes }).await.is_err() {
-            return;
+        if written.is_err() {
+            return End::Closed;
+        }
+        if shared.events.send(ConnEvent::Sent { conn, bytes }).await.is_err() {
+            return End::Goodbye;
         }
     }
+    if send.finish().is_ok() {
+        // Whether it arrived or the connection broke: there is nothing more to wait for.
+        let _ = send.stopped().await;
+    }
+    End::Goodbye
 }
