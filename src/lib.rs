@@ -1,5 +1,7 @@
 //! peat-mesh keeps JSON documents in step between machines with no server in the middle.
 
+#[cfg(feature = "broker")]
+pub mod broker;
 pub mod config;
 #[cfg(feature = "automerge-backend")]
 pub mod connection;
