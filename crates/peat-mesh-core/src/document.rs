@@ -10,7 +10,8 @@
 //! every replica. Objects merge field by field and lists element by element. Four objects with one key
 //! stand for other types: `{"$counter": 5}` adds up, `{"$text": "…"}` merges character by character,
 //! `{"$bytes": "<base64>"}` and `{"$timestamp": "<RFC 3339>"}` are registers. They come out as they went
-//! in; a timestamp in UTC with milliseconds. A write that changes the type of a value replaces it.
+//! in; a timestamp in UTC with milliseconds. A write that changes the type of a value
+//! replaces it, and so does one that takes very much out of a list or text at once.
 //!
 //! # Objects that were created apart
 //!
@@ -40,6 +41,7 @@ mod json;
 mod list;
 mod parse;
 mod sync;
+mod text;
 mod time;
 mod value;
 mod view;
@@ -148,8 +150,13 @@ impl Document {
         let want = value::root(object)?;
         let have = view::read(&self.automerge)?;
         if !have.is(&want) {
+            let is_new = self.automerge.is_empty();
             let mut tx = self.automerge.transaction();
-            edit::map(&mut tx, &have, &want)?;
+            if is_new {
+                edit::first(&mut tx, &want)?;
+            } else {
+                edit::map(&mut tx, &have, &want)?;
+            }
             if let (Some(_), _) = tx.commit_with(options(now_ms)) {
                 return Ok(self.last_change());
             }
@@ -225,9 +232,9 @@ impl Document {
 /// Memory of a small document.
 const WEIGHT_BYTES_MIN: usize = 16 * 1024;
 /// Memory of an operation, without its value.
-const OP_WEIGHT_BYTES: usize = 48;
+const OP_WEIGHT_BYTES: usize = 16;
 /// Memory of a change in the graph of changes.
-const CHANGE_WEIGHT_BYTES: usize = 256;
+const CHANGE_WEIGHT_BYTES: usize = 232;
 
 /// Automerge counts time in seconds and uses it for nothing; it is there for people.
 fn options(now_ms: u64) -> CommitOptions {

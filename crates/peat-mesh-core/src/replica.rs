@@ -273,14 +273,11 @@ impl Batch<'_> {
             Action::Put => Some(loaded.document.to_json().map_err(refused)?),
             Action::Delete => None,
         };
-        let chunk = if first || loaded.wants_fold(new.len()) {
+        let chunk = match &job.work {
             // What a peer shipped of a document that is new here is stored as it came.
-            ChunkWrite::Replace(match job.work {
-                Work::Merge(_) if first => new.clone(),
-                _ => loaded.document.save(),
-            })
-        } else {
-            ChunkWrite::Append(new.clone())
+            Work::Merge(shipped) if first && !missing => ChunkWrite::Replace(shipped.clone()),
+            _ if first || loaded.wants_fold(new.len()) => ChunkWrite::Replace(loaded.document.save()),
+            _ => ChunkWrite::Append(new.clone()),
         };
         self.seq += 1;
         let created = (first || loaded.deleted) && action == Action::Put;

@@ -85,10 +85,6 @@ pub(super) fn change(chunk: Chunk<'_>) -> Result<Change, DocumentError> {
     if change.hash().0[..4] != chunk.bytes[4..8] {
         return Err(bad("the checksum of a change is wrong"));
     }
-    let last = change.start_op().get().checked_add(change.len() as u64);
-    if last.is_none_or(|last| last > u64::from(u32::MAX)) {
-        return Err(bad("a change with an operation number above 32 bits"));
-    }
     Ok(change)
 }
 

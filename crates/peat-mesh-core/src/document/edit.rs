@@ -8,15 +8,18 @@ use std::collections::BTreeMap;
 
 use automerge::transaction::{Transactable, Transaction};
 use automerge::{AutomergeError, ObjId, Prop};
-use similar::{Algorithm, DiffOp};
 
-use super::list;
 use super::value::{Content, Scalar};
 use super::view::{MapNode, Node};
+use super::{list, text, value};
 
-/// Above this product of lengths a changed stretch of text is compared with shortcuts that may find more
-/// than the smallest difference, but in a time that does not explode.
-const TEXT_DIFF_CELLS_MAX: usize = 4 * 1024 * 1024;
+/// Fills a document that has no changes yet, in one go.
+pub(super) fn first(
+    tx: &mut Transaction<'_>,
+    want: &BTreeMap<String, Content>,
+) -> Result<(), AutomergeError> {
+    tx.init_root_from_hydrate(&value::automerge_map(want))
+}
 
 /// Makes a map equal to the wanted fields.
 pub(super) fn map(
@@ -54,7 +57,7 @@ pub(super) fn map(
 }
 
 /// Changes a value without replacing it. False when it has to be replaced, because the type changes or
-/// it has no parts.
+/// it has no parts, or because too much of it goes at once.
 pub(super) fn in_place(
     tx: &mut Transaction<'_>,
     parent: &ObjId,
@@ -64,8 +67,8 @@ pub(super) fn in_place(
 ) -> Result<bool, AutomergeError> {
     match (have, want) {
         (Node::Map(have), Content::Map(want)) => map(tx, have, want)?,
-        (Node::List(id, have), Content::List(want)) => list::edit(tx, id, have, want)?,
-        (Node::Text(id, have), Content::Text(want)) => text(tx, id, have, want)?,
+        (Node::List(id, have), Content::List(want)) => return list::edit(tx, id, have, want),
+        (Node::Text(id, have), Content::Text(want)) => return text::edit(tx, id, have, want),
         (Node::Scalar(Scalar::Counter(have)), Content::Scalar(Scalar::Counter(want))) => {
             match want.checked_sub(*have) {
                 Some(0) => {}
@@ -90,31 +93,4 @@ pub(super) fn create(
         Content::Scalar(scalar) => tx.put(parent, prop, scalar.to_automerge()),
         _ => tx.batch_create_object(parent, prop, &content.to_automerge(), false).map(drop),
     }
-}
-
-fn text(tx: &mut Transaction<'_>, id: &ObjId, have: &str, want: &str) -> Result<(), AutomergeError> {
-    if have == want {
-        return Ok(());
-    }
-    let (have, want): (Vec<char>, Vec<char>) = (have.chars().collect(), want.chars().collect());
-    let prefix = common(have.iter(), want.iter());
-    let (old, new) = (&have[prefix..], &want[prefix..]);
-    let suffix = common(old.iter().rev(), new.iter().rev());
-    let (old, new) = (&old[..old.len() - suffix], &new[..new.len() - suffix]);
-    if old.len().saturating_mul(new.len()) <= TEXT_DIFF_CELLS_MAX {
-        // Keeps what a reader takes for one character in one piece.
-        return tx.update_text(id, want.iter().collect::<String>());
-    }
-    for op in similar::capture_diff_slices(Algorithm::Myers, old, new).iter().rev() {
-        if !matches!(op, DiffOp::Equal { .. }) {
-            let (gone, come) = (op.old_range(), op.new_range());
-            let come: String = new[come].iter().collect();
-            tx.splice_text(id, prefix + gone.start, gone.len().cast_signed(), &come)?;
-        }
-    }
-    Ok(())
-}
-
-fn common<'a>(one: impl Iterator<Item = &'a char>, other: impl Iterator<Item = &'a char>) -> usize {
-    one.zip(other).take_while(|(one, other)| one == other).count()
 }

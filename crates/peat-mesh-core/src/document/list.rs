@@ -17,8 +17,11 @@ use super::value::Content;
 use super::view::Node;
 use super::{edit, json};
 
-/// Above this product of lengths, a stretch of a list is replaced element by element in order.
-const DIFF_CELLS_MAX: usize = 16 * 1024 * 1024;
+/// Above this sum of lengths, a stretch of a list is replaced element by element in order.
+const DIFF_ELEMENTS_MAX: usize = 128 * 1024;
+/// A list from which more than this goes at once is replaced by a new one: Automerge needs the longer for
+/// each deletion the more there are.
+const DELETED_ELEMENTS_MAX: usize = 16 * 1024;
 /// Above this product of lengths, replaced elements are paired in order instead of by likeness.
 const PAIR_CELLS_MAX: usize = 4096;
 
@@ -30,14 +33,19 @@ enum Step {
     Insert { at: usize, want: Range<usize> },
 }
 
-/// Makes a list equal to the wanted elements.
+/// Makes a list equal to the wanted elements. False, and nothing is changed, when it had better be
+/// replaced.
 pub(super) fn edit(
     tx: &mut Transaction<'_>,
     id: &ObjId,
     have: &[Node],
     want: &[Content],
-) -> Result<(), AutomergeError> {
+) -> Result<bool, AutomergeError> {
     let steps = steps(have, want);
+    let deleted = steps.iter().filter(|step| matches!(step, Step::Delete { .. }));
+    if deleted.count() > DELETED_ELEMENTS_MAX {
+        return Ok(false);
+    }
     // From the end to the start, so that indexes into the old list stay right.
     for step in steps.iter().rev() {
         match step {
@@ -54,7 +62,7 @@ pub(super) fn edit(
             }
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn steps(have: &[Node], want: &[Content]) -> Vec<Step> {
@@ -75,7 +83,7 @@ fn gaps(have: &[Node], want: &[Content]) -> Vec<(Range<usize>, Range<usize>)> {
         return Vec::new();
     }
     let whole = (prefix..prefix + old.len(), prefix..prefix + new.len());
-    if old.is_empty() || new.is_empty() || old.len().saturating_mul(new.len()) > DIFF_CELLS_MAX {
+    if old.is_empty() || new.is_empty() || old.len() + new.len() > DIFF_ELEMENTS_MAX {
         return vec![whole];
     }
 

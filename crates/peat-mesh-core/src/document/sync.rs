@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use automerge::{Automerge, Change, ChangeHash, ReadDoc};
+use automerge::legacy::OpType;
+use automerge::{ActorId, Automerge, Change, ChangeHash, ReadDoc};
 use bytes::Bytes;
 
 use super::chunks::{self, Kind};
@@ -52,6 +53,7 @@ impl Document {
             None => Some(apply(base.clone(), &ready)?),
             Some(doc) => {
                 let changes = chunks::guarded(|| Ok(doc.get_changes(&[])))?;
+                refuse_marks(&changes)?;
                 changes.iter().for_each(|change| new.extend_from_slice(change.raw_bytes()));
                 Some(apply(doc, &ready)?)
             }
@@ -123,6 +125,9 @@ const HAVE_NEWEST_COUNT: usize = limits::HAVE_COUNT_MAX / 2;
 /// million changes take about 100 names.
 const HAVE_STEP_DIVISOR: usize = 8;
 
+/// Automerge counts operations in 32 bits and panics above.
+const OP_NUMBER_MAX: u64 = u32::MAX as u64;
+
 /// The changes that are new here and have all that they build on, in causal order, and whether others
 /// were left out.
 fn ready(base: &Automerge, offered: Vec<Change>) -> (Vec<Change>, bool) {
@@ -165,12 +170,72 @@ fn ready(base: &Automerge, offered: Vec<Change>) -> (Vec<Change>, bool) {
 }
 
 /// Applies to a copy, so that a failure (or a panic) half-way leaves no trace.
+///
+/// Automerge does not keep the bytes of a change but makes them again when asked. A change that another
+/// program wrote in a form of its own would come out with another hash: peers could never get it from
+/// here, and what is saved could not be loaded. So all that was applied must come out as it went in.
 fn apply(mut doc: Automerge, changes: &[Change]) -> Result<Automerge, DocumentError> {
     if changes.is_empty() {
         return Ok(doc);
     }
+    check_numbers(&doc, changes)?;
+    refuse_marks(changes)?;
     chunks::guarded(move || {
+        let before = doc.get_heads();
         doc.apply_changes(changes.iter().cloned())?;
-        Ok(doc)
+        let again: HashSet<ChangeHash> = doc.get_changes(&before).iter().map(Change::hash).collect();
+        if changes.iter().all(|change| again.contains(&change.hash())) {
+            Ok(doc)
+        } else {
+            Err(chunks::bad("a change is not in the form in which Automerge writes it"))
+        }
     })
+}
+
+/// Nothing here makes marks (formatted stretches of text) or shows them, and Automerge takes marks that
+/// make a saved document impossible to load.
+fn refuse_marks(changes: &[Change]) -> Result<(), DocumentError> {
+    chunks::guarded(|| {
+        let marks = |change: &Change| {
+            let operations = change.decode().operations;
+            operations.iter().any(|op| matches!(op.action, OpType::MarkBegin(_) | OpType::MarkEnd(_)))
+        };
+        if changes.iter().any(marks) {
+            return Err(chunks::bad("marks in a text are not taken"));
+        }
+        Ok(())
+    })
+}
+
+/// What is numbered in a change must follow from what it builds on: its place among the changes of its
+/// actor, and its first operation. Automerge makes them so and relies on it without looking.
+fn check_numbers(doc: &Automerge, changes: &[Change]) -> Result<(), DocumentError> {
+    let mut made: HashMap<ChangeHash, (&ActorId, u64, u64)> = HashMap::new();
+    for change in changes {
+        let mut last_op = 0;
+        let mut follows = change.seq() == 1;
+        for dep in change.deps() {
+            let (same_actor, seq, max_op) = match made.get(dep) {
+                Some((actor, seq, max_op)) => (*actor == change.actor_id(), *seq, *max_op),
+                None => match doc.get_change_meta_by_hash(dep) {
+                    Some(meta) => (*meta.actor == *change.actor_id(), meta.seq, meta.max_op),
+                    None => continue,
+                },
+            };
+            last_op = last_op.max(max_op);
+            follows |= same_actor && seq.checked_add(1) == Some(change.seq());
+        }
+        if !follows {
+            return Err(chunks::bad("a change does not follow the one before it of its actor"));
+        }
+        if change.start_op().get() != last_op + 1 {
+            return Err(chunks::bad("the operations of a change do not follow what it builds on"));
+        }
+        let max_op = last_op + change.len() as u64;
+        if max_op > OP_NUMBER_MAX {
+            return Err(chunks::bad("a change with an operation number above 32 bits"));
+        }
+        made.insert(change.hash(), (change.actor_id(), change.seq(), max_op));
+    }
+    Ok(())
 }

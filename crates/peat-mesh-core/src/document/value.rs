@@ -4,7 +4,7 @@
 //! `$bytes` and `$timestamp` stands for another type; out goes [`Content`], which names every type, or
 //! a [`ValueError`] that names the place. [`Scalar`] is also what reading an Automerge value gives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use automerge::hydrate;
 use automerge::{ScalarValue, ScalarValueRef, TextEncoding};
@@ -135,13 +135,16 @@ impl Content {
                 let items: Vec<_> = items.iter().map(Content::to_automerge).collect();
                 hydrate::Value::from(items)
             }
-            Content::Map(fields) => {
-                let fields: std::collections::HashMap<String, hydrate::Value> =
-                    fields.iter().map(|(key, value)| (key.clone(), value.to_automerge())).collect();
-                hydrate::Value::Map(fields.into())
-            }
+            Content::Map(fields) => hydrate::Value::Map(automerge_map(fields)),
         }
     }
+}
+
+/// The same for the fields of one object.
+pub(super) fn automerge_map(fields: &BTreeMap<String, Content>) -> hydrate::Map {
+    let fields: HashMap<String, hydrate::Value> =
+        fields.iter().map(|(key, value)| (key.clone(), value.to_automerge())).collect();
+    fields.into()
 }
 
 /// The fields of a document. The root is always an object, also when its only key is a type key.

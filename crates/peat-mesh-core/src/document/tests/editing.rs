@@ -222,3 +222,26 @@ fn a_document_of_another_program_that_is_nested_too_deep_is_an_error_to_read() {
     assert!(doc.put(&object("{}"), 0).is_err());
     assert!(doc.delete(0).is_some());
 }
+
+#[test]
+fn a_text_or_list_from_which_very_much_goes_is_replaced() {
+    let text: String = ('a'..='z').cycle().take(40_000).collect();
+    let json = |text: &str, list: &[usize]| serde_json::json!({"l": list, "t": {"$text": text}}).to_string();
+    let mut doc = with(1, &json(&text, &(0..40_000).collect::<Vec<_>>()));
+    let change = put(&mut doc, &json("short", &[1])).unwrap();
+    assert!(operations(&change) < 10, "{}", operations(&change));
+    check_reads(&doc, &json("short", &[1]));
+}
+
+#[test]
+fn a_huge_text_is_changed_line_by_line() {
+    let mut lines: Vec<String> = (0..20_000).map(|line| format!("line number {line}\n")).collect();
+    let json = |lines: &[String]| serde_json::json!({"t": {"$text": lines.concat()}}).to_string();
+    let mut doc = with(1, &json(&lines));
+    lines[5] = "new\n".into();
+    lines.remove(10_000);
+    lines.push("last".into());
+    let change = put(&mut doc, &json(&lines)).unwrap();
+    assert!(operations(&change) < 100, "{}", operations(&change));
+    check_reads(&doc, &json(&lines));
+}

@@ -178,6 +178,20 @@ fn a_change_that_contradicts_itself_is_an_error() {
     let ghost = OpId::new(77, &actor(1));
     for (what, edit) in [
         ("a number that skips", Box::new(|change: &mut ExpandedChange| change.seq = 5) as Edit),
+        (
+            "operations that overlap others",
+            Box::new(|change: &mut ExpandedChange| change.start_op = 2.try_into().unwrap()),
+        ),
+        (
+            "operations that skip numbers",
+            Box::new(|change: &mut ExpandedChange| change.start_op = 4_000_000_000.try_into().unwrap()),
+        ),
+        (
+            "a mark",
+            Box::new(|change: &mut ExpandedChange| {
+                change.operations[0].action = automerge::legacy::OpType::MarkEnd(true);
+            }),
+        ),
         ("the number 0", Box::new(|change: &mut ExpandedChange| change.seq = 0)),
         (
             "operation numbers above 32 bits",
@@ -286,9 +300,9 @@ proptest! {
             let before = doc.save();
             match doc.merge(&bytes) {
                 Ok(_) => {
-                    let _ = doc.to_json();
-                    let _ = doc.put(&object(r#"{"o":{"y":1}}"#), 1);
-                    let _ = doc.save();
+                    // What was taken can be read, changed, saved and loaded.
+                    doc.put(&object(r#"{"o":{"y":1}}"#), 1).unwrap();
+                    check_same(&copy(&doc, 5), &doc);
                 }
                 Err(_) => prop_assert_eq!(doc.save(), before),
             }
@@ -315,9 +329,9 @@ proptest! {
             let before = doc.save();
             match doc.merge(&pieces.concat()) {
                 Ok(_) => {
-                    let _ = doc.to_json();
-                    let _ = doc.put(&object(r#"{"o":{"y":1}}"#), 1);
-                    let _ = doc.save();
+                    // What was taken can be read, changed, saved and loaded.
+                    doc.put(&object(r#"{"o":{"y":1}}"#), 1).unwrap();
+                    check_same(&copy(&doc, 5), &doc);
                 }
                 Err(_) => prop_assert_eq!(doc.save(), before),
             }
