@@ -125,3 +125,28 @@ async fn connections_beyond_the_limit_learn_whether_the_node_lives_and_nothing_e
     assert_eq!(get("/api/v1/health").await.unwrap().status(), 200);
     assert_eq!(get("/api/v1/documents").await.unwrap().status(), 503);
 }
+
+#[tokio::test]
+async fn a_request_whose_head_does_not_come_is_given_up() {
+    let rig = Rig::new();
+    let (address, _server) = start(&rig, LONG).await;
+    let mut client = Client::connect(address).await;
+    client.send("GET /api/v1/hea").await;
+    tokio::time::pause();
+    let started = tokio::time::Instant::now();
+    // With a broken request there is nobody to answer, so any end will do.
+    let _ = client.stream.read_to_end(&mut Vec::new()).await;
+    assert_eq!(started.elapsed().as_secs(), 30);
+    rig.stopping.cancel();
+}
+
+#[tokio::test]
+async fn a_request_head_without_an_end_is_cut_off() {
+    let rig = Rig::new();
+    let (address, _server) = start(&rig, LONG).await;
+    let mut client = Client::connect(address).await;
+    client.send(&format!("GET /api/v1/health HTTP/1.1\r\nx: {}", "x".repeat(64 * 1024))).await;
+    let reply = client.read_to("\r\n\r\n").await;
+    assert!(reply.starts_with("HTTP/1.1 431 "), "{reply}");
+    rig.stopping.cancel();
+}
