@@ -1,14 +1,12 @@
-//! How a node is set up: plain values, each with its unit and default. [`env`] reads them from
+//! How a node is set up: plain values, each with its unit and default. `environment` reads them from
 //! environment variables and reports every mistake at once.
-
-pub mod env;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use peat_mesh_core::NodeName;
 
-use crate::discovery::StaticPeer;
+use crate::discovery::fixed::StaticPeer;
 use crate::identity::FormationSecret;
 
 /// Everything a node has to know to start.
@@ -64,6 +62,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// What the log shows by default.
+pub const RUST_LOG_DEFAULT: &str = "info,peat_mesh=debug";
+
 /// What the log shows and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
@@ -75,6 +76,6 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { filter: env::RUST_LOG_DEFAULT.to_owned(), format: LogFormat::Text }
+        Self { filter: RUST_LOG_DEFAULT.to_owned(), format: LogFormat::Text }
     }
 }

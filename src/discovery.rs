@@ -45,11 +45,7 @@ impl PeerInfo {
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(PEER_ADDRESSES_COUNT_MAX);
-        Self {
-            endpoint,
-            name,
-            addresses,
-        }
+        Self { endpoint, name, addresses }
     }
 }
 
@@ -150,10 +146,7 @@ impl EventSender {
     /// [`DiscoveryError::Closed`] when discovery is stopping.
     pub async fn send(&self, event: DiscoveryEvent) -> Result<(), DiscoveryError> {
         let numbered = (self.index, event);
-        self.inbox
-            .send(numbered)
-            .await
-            .map_err(|_| DiscoveryError::Closed)
+        self.inbox.send(numbered).await.map_err(|_| DiscoveryError::Closed)
     }
 
     /// The same for several events, in order.

@@ -13,7 +13,7 @@ use peat_mesh_core::replica::{Job, Outcome, Source, Work, WriteError, Written};
 use peat_mesh_core::store::{Change, Page, Store, StoreError, StoredDocument};
 use peat_mesh_core::{ConnId, DocId, EndpointId, NodeName};
 use serde_json::{Map, Value};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A running node. Clones are cheap and all speak of the same node.
@@ -37,11 +37,15 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
 }
 
-/// A job for the writer, and where its outcome goes.
+/// Something for the writer.
 #[derive(Debug)]
-pub(crate) struct WriteRequest {
-    pub(crate) job: Job,
-    pub(crate) reply: oneshot::Sender<Outcome>,
+pub(crate) enum WriteRequest {
+    /// A client's job, and where its outcome goes.
+    Client { job: Job, reply: oneshot::Sender<Outcome> },
+    /// A frame of changes from a peer, and the memory it takes of what its connection may take.
+    Merge { jobs: Vec<Job>, permit: Option<OwnedSemaphorePermit> },
+    /// Finish and end.
+    Stop,
 }
 
 /// What only the rooms themselves know at the moment of asking.
@@ -100,9 +104,7 @@ pub enum RequestError {
 
 impl Handle {
     pub(crate) fn new(shared: Shared) -> Self {
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// The node's name.
@@ -165,17 +167,9 @@ impl Handle {
 
     async fn write(&self, doc: DocId, work: Work) -> Result<Written, RequestError> {
         let (reply, answer) = oneshot::channel();
-        let job = Job {
-            doc,
-            work,
-            source: Source::Client,
-        };
-        let request = WriteRequest { job, reply };
-        self.shared
-            .writes
-            .send(request)
-            .await
-            .map_err(|_| RequestError::Stopping)?;
+        let job = Job { doc, work, source: Source::Client };
+        let request = WriteRequest::Client { job, reply };
+        self.shared.writes.send(request).await.map_err(|_| RequestError::Stopping)?;
         let outcome = answer.await.map_err(|_| RequestError::Stopping)?;
         Ok(outcome.result?)
     }
@@ -199,8 +193,7 @@ impl Handle {
         limit: usize,
     ) -> Result<Page, RequestError> {
         let (collection, after) = (collection.to_owned(), after.map(str::to_owned));
-        self.read(move |store| store.list(&collection, after.as_deref(), limit))
-            .await
+        self.read(move |store| store.list(&collection, after.as_deref(), limit)).await
     }
 
     /// The collections, with how many documents each has.
@@ -269,8 +262,6 @@ impl Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("name", &self.shared.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Handle").field("name", &self.shared.name).finish_non_exhaustive()
     }
 }

@@ -107,12 +107,12 @@ impl FormationSecret {
         self.derive(&[PROOF_KEY])
     }
 
-    /// Eight bytes by which members tell their formation from others on a LAN. They do not reveal the
+    /// Sixteen bytes by which members tell their formation from others on a LAN. They do not reveal the
     /// secret.
     #[must_use]
-    pub fn lan_tag(&self) -> [u8; 8] {
-        let mut tag = [0; 8];
-        tag.copy_from_slice(&self.derive(&[LAN_TAG])[..8]);
+    pub fn lan_tag(&self) -> [u8; 16] {
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&self.derive(&[LAN_TAG])[..16]);
         tag
     }
 }

@@ -1,2 +1,186 @@
-//! x
-fn main() {}
+//! The node as a program: environment in, log lines and an exit status out.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use peat_mesh::config::LogConfig;
+use peat_mesh::environment::{self, Environment};
+use peat_mesh::identity::{FormationSecret, Identity};
+use peat_mesh::service::Service;
+use peat_mesh::{demo, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+
+/// Exit status for a mistake in the environment or on the command line (sysexits' EX_USAGE).
+const STATUS_USAGE: u8 = 64;
+/// How long requests in flight may take when the node stops.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long threads that read the disk or resolve names may keep the process after that.
+const THREADS_GRACE: Duration = Duration::from_millis(500);
+
+/// Keeps JSON documents in step between machines with no server in the middle.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node until SIGTERM or Ctrl-C (this is the default)
+    Run,
+    /// Show three nodes at work on real data, on this machine, with temporary stores
+    Demo {
+        /// End when all three agree (status 0) or do not within a minute (status 1)
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Print a new formation secret
+    Secret,
+    /// Print the node's name, device id and endpoint id for the present variables
+    Identity,
+}
+
+const AFTER_HELP: &str = "\
+Environment of `run`:
+  PEAT_FORMATION_SECRET  the secret that all nodes share, base64 (required; `peat-mesh-node secret`)
+  HOSTNAME               this node's name [peat-mesh-0]
+  PEAT_CLUSTER           put before the name, so that equal host names in two clusters differ
+  PEAT_DISCOVERY         how peers are found: mdns, static, or both with a comma [kubernetes]
+  PEAT_STATIC_PEERS      name@host:port or <endpoint id>@host:port, separated by commas
+  PEAT_MDNS_INTERFACES   interfaces for mDNS, by name or address [all]
+  PEAT_DATA_DIR          where data is kept [/data, or ~/.local/state/peat-mesh]
+  PEAT_BROKER_BIND       address of the HTTP API [127.0.0.1]
+  PEAT_BROKER_PORT       TCP port of the HTTP API [8081]
+  PEAT_IROH_BIND_PORT    UDP port of QUIC [11204]
+  PEAT_LOG_FORMAT        text or json [text]
+  RUST_LOG               what the log shows [info,peat_mesh=debug]
+
+Two nodes on one machine, in two shells with the same PEAT_FORMATION_SECRET:
+  HOSTNAME=one PEAT_DATA_DIR=/tmp/one PEAT_DISCOVERY=static PEAT_STATIC_PEERS=two@127.0.0.1:11205 \\
+    peat-mesh-node
+  HOSTNAME=two PEAT_DATA_DIR=/tmp/two PEAT_DISCOVERY=static PEAT_STATIC_PEERS=one@127.0.0.1:11204 \\
+    PEAT_BROKER_PORT=8082 PEAT_IROH_BIND_PORT=11205 peat-mesh-node";
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(problem) => {
+            // A closed output is no reason to fail once more.
+            let _ = problem.print();
+            return if problem.use_stderr() { ExitCode::from(STATUS_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match arguments.command.unwrap_or(Command::Run) {
+        Command::Run => run(),
+        Command::Demo { exit } => demo(exit),
+        Command::Secret => {
+            println!("{}", *FormationSecret::generate());
+            ExitCode::SUCCESS
+        }
+        Command::Identity => identity(),
+    }
+}
+
+fn wrong_environment(mistakes: &environment::Mistakes) -> ExitCode {
+    eprintln!("peat-mesh-node cannot start with this environment:\n{mistakes}");
+    ExitCode::from(STATUS_USAGE)
+}
+
+fn failed(problem: impl std::fmt::Display) -> ExitCode {
+    eprintln!("peat-mesh-node: {problem}");
+    ExitCode::FAILURE
+}
+
+fn identity() -> ExitCode {
+    match environment::identity(&Environment) {
+        Ok((secret, name)) => {
+            let identity = Identity::new(secret, name);
+            println!("node_id      {}", identity.name());
+            println!("device_id    {}", identity.device_id());
+            println!("endpoint_id  {}", identity.endpoint_id());
+            ExitCode::SUCCESS
+        }
+        Err(mistakes) => wrong_environment(&mistakes),
+    }
+}
+
+fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let status = runtime.block_on(work);
+            runtime.shutdown_timeout(THREADS_GRACE);
+            status
+        }
+        Err(problem) => failed(format!("the runtime cannot start: {problem}")),
+    }
+}
+
+fn demo(exit: bool) -> ExitCode {
+    let log = LogConfig {
+        filter: std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()),
+        ..LogConfig::default()
+    };
+    if let Err(problem) = telemetry::check_filter(&log.filter) {
+        return failed(format!("RUST_LOG: {problem}"));
+    }
+    if let Err(problem) = telemetry::start(&log) {
+        return failed(problem);
+    }
+    on_runtime(async {
+        let stop = async {
+            stop_signal().await;
+        };
+        match demo::run(exit, stop).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => failed(problem),
+        }
+    })
+}
+
+fn run() -> ExitCode {
+    let config = match environment::read(&Environment) {
+        Ok(config) => config,
+        Err(mistakes) => return wrong_environment(&mistakes),
+    };
+    let log = environment::log(&Environment).unwrap_or_default();
+    if let Err(problem) = telemetry::start(&log) {
+        return failed(problem);
+    }
+    on_runtime(async {
+        let mut service = match Service::start(config, GRACE).await {
+            Ok(service) => service,
+            Err(problem) => {
+                error!("{problem}");
+                return failed(problem);
+            }
+        };
+        let status = tokio::select! {
+            name = stop_signal() => {
+                info!("{name}: shutting down");
+                ExitCode::SUCCESS
+            }
+            problem = service.broken() => {
+                error!("{problem}");
+                ExitCode::FAILURE
+            }
+        };
+        service.shutdown().await;
+        status
+    })
+}
+
+/// Waits for SIGTERM or SIGINT and names it.
+async fn stop_signal() -> &'static str {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        error!("signals cannot be watched; stop this node with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}

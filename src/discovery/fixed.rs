@@ -70,9 +70,7 @@ struct Peer {
 
 impl fmt::Debug for Fixed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fixed")
-            .field("peers", &self.peers)
-            .finish_non_exhaustive()
+        f.debug_struct("Fixed").field("peers", &self.peers).finish_non_exhaustive()
     }
 }
 
@@ -108,11 +106,7 @@ impl Fixed {
         let now = Instant::now();
         let hosts = peers.values().flat_map(|peer| peer.hosts.iter().cloned());
         let lookups = hosts.map(|host| (host, Lookup::new(now))).collect();
-        Self {
-            peers,
-            lookups,
-            resolver,
-        }
+        Self { peers, lookups, resolver }
     }
 
     async fn work(mut self, mut context: Context) -> Result<(), DiscoveryError> {
@@ -185,9 +179,7 @@ impl Fixed {
                 }
             }
             answer => {
-                let reason = answer
-                    .err()
-                    .map_or_else(|| "it has no usable address".to_owned(), in_words);
+                let reason = answer.err().map_or_else(|| "it has no usable address".to_owned(), in_words);
                 if lookup.unresolved(now) {
                     let kept = lookup.addresses().len();
                     warn!(
@@ -230,10 +222,7 @@ impl Fixed {
         };
         match unresolved.count() {
             0 => format!("{peers} in the list; {} does not resolve", first.host),
-            more => format!(
-                "{peers} in the list; {} and {more} more host names do not resolve",
-                first.host
-            ),
+            more => format!("{peers} in the list; {} and {more} more host names do not resolve", first.host),
         }
     }
 }

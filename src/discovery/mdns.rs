@@ -88,12 +88,8 @@ impl Mdns {
 
     async fn work(self, mut context: Context) -> Result<(), DiscoveryError> {
         let config = &self.config;
-        let mut table = Table::new(
-            "mdns",
-            config.name.clone(),
-            config.incarnation,
-            config.endpoint_of.clone(),
-        );
+        let mut table =
+            Table::new("mdns", config.name.clone(), config.incarnation, config.endpoint_of.clone());
         let mut wait_ms = RESTART_MS_MIN;
         loop {
             let why = match Responder::start(config) {
@@ -155,10 +151,7 @@ impl Responder {
         daemon.set_ip_check_interval(INTERFACES_EVERY_S)?;
         if let Some(interfaces) = &config.interfaces {
             daemon.disable_interface(IfKind::All)?;
-            let kinds = interfaces
-                .iter()
-                .map(|text| interface(text))
-                .collect::<Vec<IfKind>>();
+            let kinds = interfaces.iter().map(|text| interface(text)).collect::<Vec<IfKind>>();
             daemon.enable_interface(kinds)?;
         }
         // Random per process, so two of them never fight over a host name; it tells nothing by itself.
@@ -170,11 +163,7 @@ impl Responder {
         service.set_requires_probe(false);
         let browse = daemon.browse(SERVICE)?;
         daemon.register(service.clone())?;
-        Ok(Self {
-            daemon,
-            service,
-            browse,
-        })
+        Ok(Self { daemon, service, browse })
     }
 
     async fn listen(

@@ -28,11 +28,7 @@ impl Merged {
     /// An empty view that leaves out `own`.
     #[must_use]
     pub fn new(own: EndpointId) -> Self {
-        Self {
-            own,
-            peers: BTreeMap::new(),
-            refused_count: 0,
-        }
+        Self { own, peers: BTreeMap::new(), refused_count: 0 }
     }
 
     /// Takes what `source` says and returns what that changes in the union.
@@ -69,10 +65,7 @@ impl Merged {
             self.refused_count += 1;
             return None;
         }
-        let peer = Peer {
-            said: BTreeMap::from([(source, info.clone())]),
-            told: info.clone(),
-        };
+        let peer = Peer { said: BTreeMap::from([(source, info.clone())]), told: info.clone() };
         self.peers.insert(endpoint, peer);
         Some(DiscoveryEvent::PeerFound(info))
     }

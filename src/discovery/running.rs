@@ -62,10 +62,7 @@ pub fn start(sources: Vec<Box<dyn Discovery>>, own: EndpointId) -> Running {
         });
         let status = StatusReporter(status_sender);
         let context = Context {
-            events: EventSender {
-                index,
-                inbox: inbox_sender.clone(),
-            },
+            events: EventSender { index, inbox: inbox_sender.clone() },
             failed: failed_receiver,
             status: status.clone(),
             cancel: cancel.child_token(),
@@ -76,13 +73,7 @@ pub fn start(sources: Vec<Box<dyn Discovery>>, own: EndpointId) -> Running {
     }
     let mut task = JoinSet::new();
     task.spawn(join_events(workers, inbox, out, Merged::new(own), cancel.clone()));
-    Running {
-        events,
-        failed,
-        statuses,
-        cancel,
-        task,
-    }
+    Running { events, failed, statuses, cancel, task }
 }
 
 impl Running {
@@ -94,13 +85,16 @@ impl Running {
         }
     }
 
+    /// How each source is doing, for whoever asks later.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<watch::Receiver<SourceStatus>> {
+        self.statuses.clone()
+    }
+
     /// How each source is doing, in the order they were given.
     #[must_use]
     pub fn status(&self) -> Vec<SourceStatus> {
-        self.statuses
-            .iter()
-            .map(|status| status.borrow().clone())
-            .collect()
+        self.statuses.iter().map(|status| status.borrow().clone()).collect()
     }
 
     /// Waits until [`Running::status`] says something new; for ever when there is no source.
@@ -148,20 +142,14 @@ impl Workers {
             Some(Err(panic)) => (panic.id(), format!("it broke down: {panic}")),
         };
         if let Some(status) = self.statuses.remove(&id) {
-            warn!(
-                source = status.0.borrow().name,
-                reason, "a source of discovery ended"
-            );
+            warn!(source = status.0.borrow().name, reason, "a source of discovery ended");
             status.waiting(reason);
         }
     }
 
     async fn stop(mut self) {
         let all_done = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(Duration::from_millis(GOODBYE_MS_MAX), all_done)
-            .await
-            .is_err()
-        {
+        if timeout(Duration::from_millis(GOODBYE_MS_MAX), all_done).await.is_err() {
             warn!("a source of discovery took too long to say goodbye");
         }
         self.tasks.shutdown().await;

@@ -57,29 +57,22 @@ impl<'txn> Batch<'txn> {
         }
         let was_live = before.as_ref().is_some_and(|before| !before.deleted);
         let record = self.write_chunk(write, before)?;
-        self.documents
-            .insert(doc, tables::pack_record(&record).as_slice())?;
+        self.documents.insert(doc, tables::pack_record(&record).as_slice())?;
 
         let version = write.heads.version();
         if let Some(json) = &write.json {
-            self.json
-                .insert(doc, tables::pack_json(version, json).as_slice())?;
+            self.json.insert(doc, tables::pack_json(version, json).as_slice())?;
         } else if was_live {
             self.json.remove(doc)?;
         }
         let change = Change {
             seq: write.seq,
             doc: write.doc.clone(),
-            action: if record.deleted {
-                Action::Delete
-            } else {
-                Action::Put
-            },
+            action: if record.deleted { Action::Delete } else { Action::Put },
             origin: write.origin.clone(),
             version,
         };
-        self.changes
-            .insert(write.seq, tables::pack_change(&change).as_slice())?;
+        self.changes.insert(write.seq, tables::pack_change(&change).as_slice())?;
 
         let difference = i64::from(!record.deleted) - i64::from(was_live);
         if difference != 0 {

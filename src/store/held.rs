@@ -99,10 +99,7 @@ impl Held {
 
 /// Copies the part of `data`, written at `offset`, that lies in `out`, read from `start`.
 fn lay_over(out: &mut [u8], start: u64, offset: u64, data: &[u8]) {
-    let (from, to) = (
-        start.max(offset),
-        (start + out.len() as u64).min(offset + data.len() as u64),
-    );
+    let (from, to) = (start.max(offset), (start + out.len() as u64).min(offset + data.len() as u64));
     if from < to {
         let of = |base: u64| (from - base) as usize..(to - base) as usize;
         out[of(start)].copy_from_slice(&data[of(offset)]);

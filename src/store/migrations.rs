@@ -19,11 +19,7 @@ struct Migration {
     run: fn(&WriteTransaction) -> Result<(), Error>,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    to: 1,
-    what: "create the tables",
-    run: create_tables,
-}];
+const MIGRATIONS: &[Migration] = &[Migration { to: 1, what: "create the tables", run: create_tables }];
 
 const _: () = assert!(MIGRATIONS[MIGRATIONS.len() - 1].to == FORMAT);
 
@@ -79,8 +75,6 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), Error> {
 
 /// Writes the number of the format.
 pub(super) fn set_format(transaction: &WriteTransaction, format: u32) -> Result<(), Error> {
-    transaction
-        .open_table(META)?
-        .insert(FORMAT_KEY, format.to_le_bytes().as_slice())?;
+    transaction.open_table(META)?.insert(FORMAT_KEY, format.to_le_bytes().as_slice())?;
     Ok(())
 }

@@ -105,30 +105,21 @@ impl OpenError {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::NoSpace { path, source },
             // How redb and a read behind the end say that the content is wrong.
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => Self::damaged(&path, &source),
-            _ => Self::Io {
-                path,
-                reason: source.to_string(),
-            },
+            _ => Self::Io { path, reason: source.to_string() },
         }
     }
 
     fn damaged(path: &Path, reason: &impl ToString) -> Self {
-        Self::Damaged {
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        }
+        Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
     }
 
     fn redb(path: &Path, error: Error) -> Self {
         match error {
-            Error::DatabaseAlreadyOpen => Self::InUse {
-                path: path.to_owned(),
-            },
+            Error::DatabaseAlreadyOpen => Self::InUse { path: path.to_owned() },
             Error::Io(source) => Self::io(path, source),
-            Error::Backend(_) | Error::PreviousIo | Error::Unsupported => Self::Io {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            },
+            Error::Backend(_) | Error::PreviousIo | Error::Unsupported => {
+                Self::Io { path: path.to_owned(), reason: error.to_string() }
+            }
             // A table that is missing or has other types, a checksum, an old layout.
             other => Self::damaged(path, &other),
         }
@@ -139,10 +130,7 @@ impl OpenError {
 pub(super) fn open(folder: &Path) -> Result<(Database, Held), OpenError> {
     fs::create_dir_all(folder).map_err(|source| match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OpenError::io(folder, source),
-        _ => OpenError::Folder {
-            path: folder.to_owned(),
-            source,
-        },
+        _ => OpenError::Folder { path: folder.to_owned(), source },
     })?;
     let path = folder.join(FILE);
     if !exists(&path)? {
@@ -154,15 +142,9 @@ pub(super) fn open(folder: &Path) -> Result<(Database, Held), OpenError> {
 /// Opens a file that exists.
 pub(super) fn open_file(path: &Path) -> Result<(Database, Held), OpenError> {
     tracing::info!("Opening redb database with cache_size={CACHE_SIZE_BYTES} bytes");
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(|source| OpenError::io(path, source))?;
-    let len = file
-        .metadata()
-        .map_err(|source| OpenError::io(path, source))?
-        .len();
+    let file =
+        OpenOptions::new().read(true).write(true).open(path).map_err(|source| OpenError::io(path, source))?;
+    let len = file.metadata().map_err(|source| OpenError::io(path, source))?.len();
     if len == 0 {
         return Err(OpenError::damaged(path, &"it is empty, 0 bytes"));
     }
@@ -192,20 +174,16 @@ fn load(path: &Path, held: Held) -> Result<Database, OpenError> {
             tracing::warn!(file = %shown.display(), "the store was not closed, checking it");
         }
     });
-    builder
-        .create_with_backend(held)
-        .map_err(|error: DatabaseError| OpenError::redb(path, error.into()))
+    builder.create_with_backend(held).map_err(|error: DatabaseError| OpenError::redb(path, error.into()))
 }
 
 fn check(path: &Path, database: &Database) -> Result<(), OpenError> {
     let failed = |error| OpenError::redb(path, error);
     match migrations::format(database).map_err(failed)? {
         None => Err(OpenError::damaged(path, &"it is a redb file of another program")),
-        Some(found) if found > FORMAT => Err(OpenError::NewerFormat {
-            path: path.to_owned(),
-            found,
-            known: FORMAT,
-        }),
+        Some(found) if found > FORMAT => {
+            Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT })
+        }
         Some(FORMAT) => migrations::check_tables(database).map_err(failed),
         Some(_) => Ok(()),
     }
@@ -266,23 +244,14 @@ fn exists(path: &Path) -> Result<bool, OpenError> {
 
 /// Brings the new name of a file to disk.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()
-    } else {
-        Ok(())
-    }
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// The words of a caught panic.
 pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let words = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!(
-        "reading it failed with {:?}",
-        words.unwrap_or("a panic without words")
-    )
+    let words =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("reading it failed with {:?}", words.unwrap_or("a panic without words"))
 }
 
 #[cfg(test)]

@@ -75,13 +75,7 @@ macro_rules! from_redb {
         }
     )*};
 }
-from_redb!(
-    TransactionError,
-    TableError,
-    StorageError,
-    CommitError,
-    SetDurabilityError
-);
+from_redb!(TransactionError, TableError, StorageError, CommitError, SetDurabilityError);
 
 impl RedbStore {
     /// Opens the store in `folder`; makes the folder and an empty store when they are not there.
@@ -96,10 +90,7 @@ impl RedbStore {
         let (database, held) = open::open(folder)?;
         Ok(Self {
             path: folder.join(open::FILE),
-            current: Mutex::new(Current::Open {
-                database: Arc::new(database),
-                held,
-            }),
+            current: Mutex::new(Current::Open { database: Arc::new(database), held }),
         })
     }
 
@@ -114,10 +105,7 @@ impl RedbStore {
     }
 
     fn database(&self, operation: &dyn Fn() -> String) -> Result<Arc<Database>, StoreError> {
-        let failed = |reason: String| StoreError::Io {
-            operation: operation(),
-            reason,
-        };
+        let failed = |reason: String| StoreError::Io { operation: operation(), reason };
         let mut current = self.current();
         match &*current {
             Current::Open { database, .. } => return Ok(database.clone()),
@@ -129,20 +117,14 @@ impl RedbStore {
         match open::open_file(&self.path) {
             Ok((database, held)) => {
                 let database = Arc::new(database);
-                *current = Current::Open {
-                    database: database.clone(),
-                    held,
-                };
+                *current = Current::Open { database: database.clone(), held };
                 Ok(database)
             }
             // Another thread is still reading from the one that failed.
             Err(error @ OpenError::InUse { .. }) => Err(failed(error.to_string())),
             Err(error) => {
                 let reason = error.to_string();
-                *current = Current::Failed {
-                    at: Instant::now(),
-                    reason: reason.clone(),
-                };
+                *current = Current::Failed { at: Instant::now(), reason: reason.clone() };
                 Err(failed(reason))
             }
         }
@@ -168,10 +150,9 @@ impl RedbStore {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(Fault::Store(error))) => return Err(error),
             Ok(Err(Fault::Redb(Error::Corrupted(reason)))) => return Err(self.corrupt(&reason)),
-            Ok(Err(Fault::Redb(error))) => StoreError::Io {
-                operation: operation(),
-                reason: error.to_string(),
-            },
+            Ok(Err(Fault::Redb(error))) => {
+                StoreError::Io { operation: operation(), reason: error.to_string() }
+            }
             Err(panic) => self.corrupt(&open::panic_message(panic.as_ref())),
         };
         self.let_go(&database, &error.to_string());
@@ -179,9 +160,7 @@ impl RedbStore {
     }
 
     fn corrupt(&self, reason: &str) -> StoreError {
-        StoreError::Corrupt {
-            reason: format!("{}: {reason}", self.path.display()),
-        }
+        StoreError::Corrupt { reason: format!("{}: {reason}", self.path.display()) }
     }
 }
 
@@ -221,10 +200,7 @@ impl Store for RedbStore {
         self.with(&|| format!("list {collection}"), |database| {
             let transaction = database.begin_read()?;
             let count = transaction.open_table(COLLECTIONS)?.get(collection)?;
-            let mut page = Page {
-                count: count.map_or(0, |count| count.value()),
-                ..Page::default()
-            };
+            let mut page = Page { count: count.map_or(0, |count| count.value()), ..Page::default() };
             if limit == 0 {
                 return Ok(page);
             }

@@ -54,9 +54,8 @@ pub(super) fn pack_record(record: &Record) -> Vec<u8> {
 /// The reverse of [`pack_record`].
 pub(super) fn unpack_record(doc: &str, bytes: &[u8]) -> Result<Record, StoreError> {
     let corrupt = |what| corrupt(&DOCUMENTS, doc, what);
-    let (fixed, heads) = bytes
-        .split_first_chunk::<RECORD_FIXED_BYTES>()
-        .ok_or_else(|| corrupt("is too short"))?;
+    let (fixed, heads) =
+        bytes.split_first_chunk::<RECORD_FIXED_BYTES>().ok_or_else(|| corrupt("is too short"))?;
     if fixed[0] != LAYOUT {
         return Err(corrupt("has an unknown layout"));
     }
@@ -93,15 +92,10 @@ pub(super) fn pack_json(version: Version, json: &str) -> Vec<u8> {
 /// The reverse of [`pack_json`], with the address.
 pub(super) fn unpack_json(doc: DocId, bytes: &[u8]) -> Result<StoredDocument, StoreError> {
     let corrupt = |what| corrupt(&JSON, doc.as_str(), what);
-    let (version, json) = bytes
-        .split_first_chunk::<VERSION_BYTES>()
-        .ok_or_else(|| corrupt("is too short"))?;
+    let (version, json) =
+        bytes.split_first_chunk::<VERSION_BYTES>().ok_or_else(|| corrupt("is too short"))?;
     let json = str::from_utf8(json).map_err(|_| corrupt("is not UTF-8"))?;
-    Ok(StoredDocument {
-        version: Version(*version),
-        json: json.to_owned(),
-        doc,
-    })
+    Ok(StoredDocument { version: Version(*version), json: json.to_owned(), doc })
 }
 
 /// ```text
@@ -130,9 +124,8 @@ pub(super) fn pack_change(change: &Change) -> Vec<u8> {
 /// The reverse of [`pack_change`].
 pub(super) fn unpack_change(seq: u64, bytes: &[u8]) -> Result<Change, StoreError> {
     let corrupt = |what| corrupt(&CHANGES, &seq.to_string(), what);
-    let (fixed, names) = bytes
-        .split_first_chunk::<CHANGE_FIXED_BYTES>()
-        .ok_or_else(|| corrupt("is too short"))?;
+    let (fixed, names) =
+        bytes.split_first_chunk::<CHANGE_FIXED_BYTES>().ok_or_else(|| corrupt("is too short"))?;
     if fixed[0] != LAYOUT {
         return Err(corrupt("has an unknown layout"));
     }
@@ -166,9 +159,7 @@ pub(super) fn parse_doc(table: &impl ::redb::TableHandle, key: &str) -> Result<D
 }
 
 fn corrupt(table: &impl ::redb::TableHandle, key: &str, what: &str) -> StoreError {
-    StoreError::Corrupt {
-        reason: format!("table {}, key {key:?} {what}", table.name()),
-    }
+    StoreError::Corrupt { reason: format!("table {}, key {key:?} {what}", table.name()) }
 }
 
 #[cfg(test)]

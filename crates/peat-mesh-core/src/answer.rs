@@ -85,10 +85,7 @@ pub fn answer(store: &dyn Store, requests: Vec<Request>) -> Answer {
             answer.changes.truncate(before);
             answer.failed.push((request.doc().clone(), problem));
         }
-        bytes += answer.changes[before..]
-            .iter()
-            .map(|(_, piece)| piece.len())
-            .sum::<usize>();
+        bytes += answer.changes[before..].iter().map(|(_, piece)| piece.len()).sum::<usize>();
     }
     answer
 }
@@ -98,11 +95,7 @@ fn whole(store: &dyn Store, doc: &DocId, answer: &mut Answer) -> Result<(), Answ
     let bytes: usize = chunks.iter().map(Bytes::len).sum();
     if bytes > limits::CHANGES_FRAME_BYTES_TARGET {
         let document = load(&chunks)?;
-        return push(
-            doc,
-            document.changes_since(&[], limits::CHANGES_FRAME_BYTES_TARGET),
-            answer,
-        );
+        return push(doc, document.changes_since(&[], limits::CHANGES_FRAME_BYTES_TARGET), answer);
     }
     let together = match chunks.len() {
         0 => return Ok(()),
@@ -131,11 +124,7 @@ fn missing(store: &dyn Store, want: &Want, answer: &mut Answer) -> Result<(), An
         let mut have: Vec<ChangeHash> = theirs.to_vec();
         have.extend(&want.have);
         have.retain(|hash| document.knows(hash));
-        push(
-            &want.doc,
-            document.changes_since(&have, limits::CHANGES_FRAME_BYTES_TARGET),
-            answer,
-        )?;
+        push(&want.doc, document.changes_since(&have, limits::CHANGES_FRAME_BYTES_TARGET), answer)?;
     }
     let ask_back = match want.stage {
         WantStage::Heads => Some(WantStage::Have),
@@ -144,12 +133,7 @@ fn missing(store: &dyn Store, want: &Want, answer: &mut Answer) -> Result<(), An
     };
     if let (false, Some(stage)) = (knows_all_theirs, ask_back) {
         let heads = first_heads(&document.heads());
-        answer.wants.push(Want {
-            doc: want.doc.clone(),
-            stage,
-            heads,
-            have: document.have(),
-        });
+        answer.wants.push(Want { doc: want.doc.clone(), stage, heads, have: document.have() });
     }
     Ok(())
 }
@@ -167,10 +151,7 @@ fn push(doc: &DocId, pieces: Vec<Bytes>, answer: &mut Answer) -> Result<(), Answ
     let bytes_max = limits::FRAME_BYTES_MAX - 64 * 1024;
     for piece in pieces {
         if piece.len() > bytes_max {
-            return Err(AnswerError::TooLarge {
-                bytes: piece.len(),
-                bytes_max,
-            });
+            return Err(AnswerError::TooLarge { bytes: piece.len(), bytes_max });
         }
         answer.changes.push((doc.clone(), piece));
     }

@@ -46,10 +46,7 @@ pub struct Prefix {
 
 impl Prefix {
     /// Everything.
-    pub const ALL: Self = Self {
-        first: Position(0),
-        depth: 0,
-    };
+    pub const ALL: Self = Self { first: Position(0), depth: 0 };
     /// The depth of a range of one position.
     pub const DEPTH_MAX: u8 = 32;
 
@@ -61,10 +58,7 @@ impl Prefix {
             0 => 0,
             _ => u128::MAX << (128 - 4 * u32::from(depth)),
         };
-        Self {
-            first: Position(position.0 & mask),
-            depth,
-        }
+        Self { first: Position(position.0 & mask), depth }
     }
 
     /// How many half-bytes are fixed.
@@ -93,10 +87,7 @@ impl Prefix {
         }
         let shift = 124 - 4 * u32::from(self.depth);
         let first = Position(self.first.0 | ((number as u128 & 0xf) << shift));
-        Self {
-            first,
-            depth: self.depth + 1,
-        }
+        Self { first, depth: self.depth + 1 }
     }
 }
 

@@ -90,9 +90,7 @@ pub enum DocumentError {
 
 impl From<AutomergeError> for DocumentError {
     fn from(error: AutomergeError) -> Self {
-        DocumentError::Automerge {
-            reason: error.to_string(),
-        }
+        DocumentError::Automerge { reason: error.to_string() }
     }
 }
 
@@ -137,11 +135,7 @@ impl Document {
                 (all.len(), chunks::document(&all)?)
             }
         };
-        Ok(Self {
-            automerge: automerge.with_actor(actor.clone()),
-            actor: actor.clone(),
-            bytes,
-        })
+        Ok(Self { automerge: automerge.with_actor(actor.clone()), actor: actor.clone(), bytes })
     }
 
     /// Makes the document equal to `object` with the fewest operations. Returns the bytes of the new
@@ -174,8 +168,7 @@ impl Document {
         if self.is_deleted() {
             return None;
         }
-        self.automerge
-            .empty_commit(options(now_ms).with_message(TOMBSTONE));
+        self.automerge.empty_commit(options(now_ms).with_message(TOMBSTONE));
         self.last_change()
     }
 
@@ -188,10 +181,7 @@ impl Document {
     /// Whether all heads are tombstones; also true for a document without changes.
     #[must_use]
     pub fn is_deleted(&self) -> bool {
-        self.automerge
-            .get_heads()
-            .iter()
-            .all(|head| self.is_tombstone(head))
+        self.automerge.get_heads().iter().all(|head| self.is_tombstone(head))
     }
 
     /// The content as JSON text, whether deleted or not: keys sorted, tagged values as they came in.
@@ -220,11 +210,9 @@ impl Document {
     }
 
     fn is_tombstone(&self, hash: &ChangeHash) -> bool {
-        self.automerge
-            .get_change_meta_by_hash(hash)
-            .is_some_and(|change| {
-                change.message.as_deref() == Some(TOMBSTONE) && change.max_op < change.start_op
-            })
+        self.automerge.get_change_meta_by_hash(hash).is_some_and(|change| {
+            change.message.as_deref() == Some(TOMBSTONE) && change.max_op < change.start_op
+        })
     }
 
     fn last_change(&mut self) -> Option<Bytes> {

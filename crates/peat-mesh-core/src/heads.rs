@@ -59,19 +59,14 @@ impl Heads {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (hashes, rest) = bytes.as_chunks::<32>();
-        rest.is_empty()
-            .then(|| Self::new(hashes.iter().map(|hash| ChangeHash(*hash)).collect()))
+        rest.is_empty().then(|| Self::new(hashes.iter().map(|hash| ChangeHash(*hash)).collect()))
     }
 }
 
 impl fmt::Debug for Heads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(
-                self.0
-                    .iter()
-                    .map(|hash| data_encoding::HEXLOWER.encode(&hash.0[..4])),
-            )
+            .entries(self.0.iter().map(|hash| data_encoding::HEXLOWER.encode(&hash.0[..4])))
             .finish()
     }
 }

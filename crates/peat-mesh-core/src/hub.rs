@@ -72,32 +72,13 @@ impl Hub {
     pub fn handle(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         match input {
             Input::Tick => {}
-            Input::PeerSeen {
-                peer,
-                name,
-                addresses,
-            } => self.peers.seen(now_ms, peer, name, addresses),
+            Input::PeerSeen { peer, name, addresses } => self.peers.seen(now_ms, peer, name, addresses),
             Input::PeerGone { peer } => self.peers.gone(peer),
             Input::DialFailed { peer, reason } => {
                 self.peers.dial_failed(now_ms, peer, reason, &mut self.rng);
             }
-            Input::Admitted {
-                conn,
-                peer,
-                hello,
-                dialed,
-                address,
-            } => {
-                self.admitted(
-                    now_ms,
-                    Arrival {
-                        conn,
-                        peer,
-                        hello,
-                        dialed,
-                        address,
-                    },
-                );
+            Input::Admitted { conn, peer, hello, dialed, address } => {
+                self.admitted(now_ms, Arrival { conn, peer, hello, dialed, address });
             }
             Input::Received { conn, frame } => self.received(now_ms, conn, frame),
             Input::Sent { conn, bytes } => self.sent(now_ms, conn, bytes),
@@ -136,7 +117,7 @@ impl Hub {
 
     fn send(&mut self, conn: ConnId, frame: Bytes) {
         if let Some(link) = self.links.get_mut(&conn) {
-            link.unsent_bytes += frame.len();
+            link.unsent_bytes += limits::frame_cost_bytes(frame.len());
             self.effects.push(Effect::Send { conn, frame });
         }
     }
@@ -169,25 +150,14 @@ impl Hub {
     }
 
     fn admitted(&mut self, now_ms: u64, arrival: Arrival) {
-        let Arrival {
-            conn,
-            peer,
-            hello,
-            dialed,
-            address,
-        } = arrival;
+        let Arrival { conn, peer, hello, dialed, address } = arrival;
         if peer == self.me {
             let at = address.map(|at| format!(" at {at}")).unwrap_or_default();
             self.close(conn, CloseReason::IdentityElsewhere);
-            self.notify(Event::SelfElsewhere {
-                detail: format!("it connected to this node{at}"),
-            });
+            self.notify(Event::SelfElsewhere { detail: format!("it connected to this node{at}") });
             return;
         }
-        let old = self
-            .peers
-            .conn(peer)
-            .and_then(|old| Some((old, self.links.get(&old)?)));
+        let old = self.peers.conn(peer).and_then(|old| Some((old, self.links.get(&old)?)));
         let mut fresh = true;
         if let Some((old, link)) = old {
             let restarted = link.incarnation != hello.incarnation;
@@ -213,15 +183,10 @@ impl Hub {
             }
         }
         let Hello { name, incarnation } = hello;
-        self.links
-            .insert(conn, Link::new(now_ms, peer, name.clone(), incarnation, dialed));
+        self.links.insert(conn, Link::new(now_ms, peer, name.clone(), incarnation, dialed));
         let addresses = self.peers.connected(now_ms, peer, conn, name.clone(), address);
         if fresh {
-            self.notify(Event::PeerConnected {
-                peer,
-                name,
-                addresses,
-            });
+            self.notify(Event::PeerConnected { peer, name, addresses });
         }
     }
 
@@ -240,13 +205,8 @@ impl Hub {
             Closed::Lost(reason) => reason.clone(),
         };
         if self.peers.conn(link.peer) == Some(conn) {
-            self.peers
-                .disconnected(now_ms, link.peer, &why, reason.clone(), &mut self.rng);
-            self.notify(Event::PeerDisconnected {
-                peer: link.peer,
-                name: link.name,
-                reason,
-            });
+            self.peers.disconnected(now_ms, link.peer, &why, reason.clone(), &mut self.rng);
+            self.notify(Event::PeerDisconnected { peer: link.peer, name: link.name, reason });
         }
     }
 
@@ -304,10 +264,7 @@ impl Hub {
     fn close_broken(&mut self, now_ms: u64, conn: ConnId, reason: String) {
         // As if the peer had gone, so that the table notes the reason and backs off.
         self.closed(now_ms, conn, Closed::Lost(reason.clone()));
-        self.effects.push(Effect::Close {
-            conn,
-            reason: CloseReason::BrokenRule(reason),
-        });
+        self.effects.push(Effect::Close { conn, reason: CloseReason::BrokenRule(reason) });
     }
 
     fn reply(&mut self, now_ms: u64, conn: ConnId, reply: reconcile::Reply) {
@@ -321,10 +278,7 @@ impl Hub {
         if reply.moves() {
             link.touch(now_ms);
         }
-        reply
-            .whole
-            .into_iter()
-            .for_each(|doc| link.ask(Request::Whole(doc)));
+        reply.whole.into_iter().for_each(|doc| link.ask(Request::Whole(doc)));
         for frame in reply.frames {
             self.send(conn, frame.encode());
         }
@@ -375,10 +329,7 @@ impl Hub {
         }
         let mut replies = Vec::new();
         for (conn, link) in &mut self.links {
-            replies.extend(
-                link.take_probe_if_idle(now_ms, &self.catalog)
-                    .map(|reply| (*conn, reply)),
-            );
+            replies.extend(link.take_probe_if_idle(now_ms, &self.catalog).map(|reply| (*conn, reply)));
         }
         for (conn, reply) in replies {
             self.reply(now_ms, conn, reply);
@@ -394,21 +345,12 @@ impl Hub {
         match result {
             Ok(written) if written.missing => {
                 let heads = first_heads(&written.heads);
-                let want = Want {
-                    doc: doc.clone(),
-                    stage: WantStage::Heads,
-                    heads,
-                    have: Vec::new(),
-                };
+                let want = Want { doc: doc.clone(), stage: WantStage::Heads, heads, have: Vec::new() };
                 self.send(conn, Frame::Want(vec![want]).encode());
             }
             Ok(_) => {}
             Err(problem @ WriteError::Refused { .. }) => {
-                self.close_broken(
-                    now_ms,
-                    conn,
-                    format!("it sent changes that were refused: {problem}"),
-                );
+                self.close_broken(now_ms, conn, format!("it sent changes that were refused: {problem}"));
             }
             // Nothing the peer could do about it; the next reconciliation tries again.
             Err(_) => {}
@@ -419,12 +361,7 @@ impl Hub {
     fn push(&mut self, now_ms: u64, source: &Source, documents: Vec<(DocId, Bytes)>) {
         let (origin, audience, repair): (_, &[NodeTag], _) = match source {
             Source::Client => (None, &[], false),
-            Source::Peer {
-                conn,
-                audience,
-                repair,
-                ..
-            } => (Some(*conn), audience, *repair),
+            Source::Peer { conn, audience, repair, .. } => (Some(*conn), audience, *repair),
         };
         let targets: Vec<(ConnId, NodeTag)> = self
             .links
@@ -484,13 +421,7 @@ fn pack(documents: Vec<(DocId, Bytes)>, repair: bool, audience: &[NodeTag]) -> V
     }
     frames
         .into_iter()
-        .map(|documents| {
-            Frame::Changes(Changes {
-                repair,
-                audience: audience.to_vec(),
-                documents,
-            })
-        })
+        .map(|documents| Frame::Changes(Changes { repair, audience: audience.to_vec(), documents }))
         .collect()
 }
 

@@ -82,11 +82,7 @@ impl Alphabet {
             return Err(NameError::Empty { what });
         }
         if name.len() > self.bytes_max {
-            return Err(NameError::TooLong {
-                what,
-                bytes: name.len(),
-                bytes_max: self.bytes_max,
-            });
+            return Err(NameError::TooLong { what, bytes: name.len(), bytes_max: self.bytes_max });
         }
         for (index, character) in name.chars().enumerate() {
             if !character.is_ascii_alphanumeric() && !self.punctuation.contains(character) {
@@ -262,9 +258,8 @@ impl FromStr for EndpointId {
     type Err = EndpointIdError;
 
     fn from_str(text: &str) -> Result<Self, EndpointIdError> {
-        let bytes = data_encoding::HEXLOWER_PERMISSIVE
-            .decode(text.as_bytes())
-            .map_err(|_| EndpointIdError)?;
+        let bytes =
+            data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| EndpointIdError)?;
         Ok(Self(bytes.try_into().map_err(|_| EndpointIdError)?))
     }
 }
@@ -302,10 +297,7 @@ mod tests {
     #[test]
     fn a_bad_name_says_which_character_and_where() {
         let error = DocId::new("air ports", "x").unwrap_err().to_string();
-        assert!(
-            error.contains("collection has the character ' ' at position 4"),
-            "{error}"
-        );
+        assert!(error.contains("collection has the character ' ' at position 4"), "{error}");
         let error = DocId::new("airports", "a/b").unwrap_err().to_string();
         assert!(error.contains("document id has the character '/'"), "{error}");
         let error = DocId::new("airports", "über").unwrap_err().to_string();

@@ -63,7 +63,7 @@ pub enum Input {
     Sent {
         /// On which connection.
         conn: ConnId,
-        /// How many.
+        /// What they count for, see [`crate::limits::frame_cost_bytes`].
         bytes: usize,
     },
     /// A connection is gone.

@@ -37,6 +37,15 @@ pub const AUDIENCE_COUNT_MAX: usize = 64;
 /// Longest reason in a close or refusal, in bytes.
 pub const REASON_BYTES_MAX: usize = 256;
 
+/// What a frame counts for beside its own bytes, so that very many small ones are bounded too.
+pub const FRAME_OVERHEAD_BYTES: usize = 512;
+
+/// What a frame of this length counts for in a window.
+#[must_use]
+pub const fn frame_cost_bytes(bytes: usize) -> usize {
+    bytes + FRAME_OVERHEAD_BYTES
+}
+
 /// Bytes of unsent frames per connection above which pushes are skipped and left to reconciliation.
 pub const SEND_WINDOW_BYTES: usize = 4 * 1024 * 1024;
 /// Documents per connection being read from the store at once in order to be sent.

@@ -85,12 +85,7 @@ impl Session {
         dialer: EndpointId,
         acceptor: EndpointId,
     ) -> Self {
-        Self {
-            key,
-            exporter,
-            dialer,
-            acceptor,
-        }
+        Self { key, exporter, dialer, acceptor }
     }
 
     /// The opening message of one side.
@@ -114,9 +109,7 @@ impl Session {
         if opening[4] != PROTOCOL_VERSION || opening[5] != 0 {
             return Err(ProofError::Version { theirs: opening[4] });
         }
-        self.mac(role)
-            .verify_slice(&opening[6..])
-            .map_err(|_| ProofError::Secret)
+        self.mac(role).verify_slice(&opening[6..]).map_err(|_| ProofError::Secret)
     }
 
     fn mac(&self, role: Role) -> Hmac<Sha256> {
@@ -140,12 +133,7 @@ mod tests {
     use super::*;
 
     fn session(key: u8, exporter: u8) -> Session {
-        Session::new(
-            Zeroizing::new([key; 32]),
-            [exporter; 32],
-            EndpointId([3; 32]),
-            EndpointId([4; 32]),
-        )
+        Session::new(Zeroizing::new([key; 32]), [exporter; 32], EndpointId([3; 32]), EndpointId([4; 32]))
     }
 
     #[test]
@@ -157,32 +145,17 @@ mod tests {
     #[test]
     fn another_secret_another_session_and_an_echo_are_refused() {
         let opening = session(1, 2).opening(Role::Dialer);
-        assert_eq!(
-            session(9, 2).verify(Role::Dialer, &opening),
-            Err(ProofError::Secret)
-        );
-        assert_eq!(
-            session(1, 9).verify(Role::Dialer, &opening),
-            Err(ProofError::Secret)
-        );
-        assert_eq!(
-            session(1, 2).verify(Role::Acceptor, &opening),
-            Err(ProofError::Secret)
-        );
+        assert_eq!(session(9, 2).verify(Role::Dialer, &opening), Err(ProofError::Secret));
+        assert_eq!(session(1, 9).verify(Role::Dialer, &opening), Err(ProofError::Secret));
+        assert_eq!(session(1, 2).verify(Role::Acceptor, &opening), Err(ProofError::Secret));
     }
 
     #[test]
     fn another_version_is_named() {
         let mut opening = session(1, 2).opening(Role::Dialer);
         opening[4] = 7;
-        assert_eq!(
-            session(1, 2).verify(Role::Dialer, &opening),
-            Err(ProofError::Version { theirs: 7 })
-        );
-        assert_eq!(
-            session(1, 2).verify(Role::Dialer, &[b'G'; OPENING_BYTES]),
-            Err(ProofError::NotPeat)
-        );
+        assert_eq!(session(1, 2).verify(Role::Dialer, &opening), Err(ProofError::Version { theirs: 7 }));
+        assert_eq!(session(1, 2).verify(Role::Dialer, &[b'G'; OPENING_BYTES]), Err(ProofError::NotPeat));
     }
 
     #[test]

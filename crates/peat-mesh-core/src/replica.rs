@@ -175,21 +175,11 @@ impl Replica {
             .into_iter()
             .map(|job| {
                 let result = batch.run(&mut self.cache, &job);
-                Outcome {
-                    doc: job.doc,
-                    source: job.source,
-                    result,
-                }
+                Outcome { doc: job.doc, source: job.source, result }
             })
             .collect();
-        let Batch {
-            seq, open, writes, ..
-        } = batch;
-        let committed = if writes.is_empty() {
-            Ok(())
-        } else {
-            store.commit(&writes)
-        };
+        let Batch { seq, open, writes, .. } = batch;
+        let committed = if writes.is_empty() { Ok(()) } else { store.commit(&writes) };
         match committed {
             Ok(()) => {
                 self.last_seq = seq;
@@ -243,13 +233,8 @@ impl Batch<'_> {
             loaded.count(&write.chunk);
         }
         if !chunks.is_empty() {
-            loaded.document =
-                Document::load(chunks.iter().map(|chunk| &chunk[..]), self.actor).map_err(|problem| {
-                    WriteError::Damaged {
-                        doc: doc.clone(),
-                        reason: problem.to_string(),
-                    }
-                })?;
+            loaded.document = Document::load(chunks.iter().map(|chunk| &chunk[..]), self.actor)
+                .map_err(|problem| WriteError::Damaged { doc: doc.clone(), reason: problem.to_string() })?;
             loaded.heads = loaded.document.heads();
         }
         Ok(loaded)
@@ -279,21 +264,10 @@ impl Batch<'_> {
                 (merged.new, merged.missing, origin)
             }
         };
-        let action = if loaded.document.is_deleted() {
-            Action::Delete
-        } else {
-            Action::Put
-        };
+        let action = if loaded.document.is_deleted() { Action::Delete } else { Action::Put };
         if new.is_empty() {
             let heads = loaded.heads.clone();
-            return Ok(Written {
-                heads,
-                seq: None,
-                action,
-                created: false,
-                new,
-                missing,
-            });
+            return Ok(Written { heads, seq: None, action, created: false, new, missing });
         }
         let json = match action {
             Action::Put => Some(loaded.document.to_json().map_err(refused)?),
@@ -323,13 +297,6 @@ impl Batch<'_> {
             changed_ms: self.now_ms,
         });
         let heads = loaded.heads.clone();
-        Ok(Written {
-            heads,
-            seq: Some(self.seq),
-            action,
-            created,
-            new,
-            missing,
-        })
+        Ok(Written { heads, seq: Some(self.seq), action, created, new, missing })
     }
 }

@@ -195,8 +195,5 @@ impl Frame {
 
 impl Summary {
     /// The summary of nothing.
-    pub const EMPTY: Self = Self {
-        count: 0,
-        fingerprint: Fingerprint([0; 12]),
-    };
+    pub const EMPTY: Self = Self { count: 0, fingerprint: Fingerprint([0; 12]) };
 }

@@ -78,11 +78,7 @@ impl StaticPeer {
                 Err(mistake) => mistakes.push(mistake),
             }
         }
-        if mistakes.is_empty() {
-            Ok(peers)
-        } else {
-            Err(mistakes)
-        }
+        if mistakes.is_empty() { Ok(peers) } else { Err(mistakes) }
     }
 
     /// The endpoint id, derived when the entry gives a name.
@@ -105,11 +101,7 @@ impl StaticPeer {
 
     fn parse(entry: &str) -> Result<Self, String> {
         let Some((who, place)) = entry.split_once('@') else {
-            return Err(mistake(
-                entry,
-                "has no @ between the peer and its address",
-                EXAMPLE,
-            ));
+            return Err(mistake(entry, "has no @ between the peer and its address", EXAMPLE));
         };
         let who = Who::parse(who).map_err(|what| mistake(entry, &what, EXAMPLE))?;
         let place = Place::parse(place).map_err(|(what, example)| mistake(entry, &what, example))?;
@@ -143,10 +135,7 @@ impl Place {
         let port = match port.parse::<u16>() {
             Ok(port) if port > 0 => port,
             _ => {
-                return Err((
-                    "needs a port from 1 to 65535 after the last colon".to_owned(),
-                    EXAMPLE,
-                ));
+                return Err(("needs a port from 1 to 65535 after the last colon".to_owned(), EXAMPLE));
             }
         };
         if host.starts_with('[') {
@@ -168,10 +157,7 @@ impl Place {
 
 fn usable(address: SocketAddr, example: &'static str) -> Result<Place, (String, &'static str)> {
     if !is_dialable(&address) {
-        return Err((
-            format!("has the address {}, where no peer can be", address.ip()),
-            example,
-        ));
+        return Err((format!("has the address {}, where no peer can be", address.ip()), example));
     }
     Ok(Place::Address(address))
 }
@@ -189,9 +175,7 @@ fn wrong_in_host(host: &str) -> Option<String> {
     }
     for label in name.split('.') {
         if label.is_empty() || label.len() > LABEL_BYTES_MAX {
-            return Some(format!(
-                "has a host name whose parts are not 1 to {LABEL_BYTES_MAX} bytes long"
-            ));
+            return Some(format!("has a host name whose parts are not 1 to {LABEL_BYTES_MAX} bytes long"));
         }
         let wrong = |c: &char| !(c.is_ascii_alphanumeric() || *c == '-' || *c == '_');
         if let Some(character) = label.chars().find(wrong) {
@@ -218,44 +202,22 @@ mod tests {
     fn check(text: &str, who: &str, place: Place) {
         let peers = StaticPeer::parse_list(text).unwrap();
         assert_eq!(peers.len(), 1, "{text}");
-        let who = who
-            .parse()
-            .map(Who::Id)
-            .unwrap_or_else(|_| Who::Name(NodeName::new(who).unwrap()));
+        let who = who.parse().map(Who::Id).unwrap_or_else(|_| Who::Name(NodeName::new(who).unwrap()));
         assert_eq!(peers[0], StaticPeer { who, place }, "{text}");
     }
 
     fn host(host: &str, port: u16) -> Place {
-        Place::Host(HostPort {
-            host: host.to_owned(),
-            port,
-        })
+        Place::Host(HostPort { host: host.to_owned(), port })
     }
 
     #[test]
     fn a_peer_is_a_name_or_an_id_at_a_host_or_an_address() {
         check("node-1@Node-1.lan:4719", "node-1", host("node-1.lan", 4719));
-        check(
-            " alpha/peat-0@gw.example.com.:1 ,",
-            "alpha/peat-0",
-            host("gw.example.com.", 1),
-        );
+        check(" alpha/peat-0@gw.example.com.:1 ,", "alpha/peat-0", host("gw.example.com.", 1));
         let id = "ab".repeat(32);
-        check(
-            &format!("{id}@192.0.2.1:65535"),
-            &id,
-            Place::Address("192.0.2.1:65535".parse().unwrap()),
-        );
-        check(
-            "b@[2001:db8::1]:7",
-            "b",
-            Place::Address("[2001:db8::1]:7".parse().unwrap()),
-        );
-        check(
-            "b@[fe80::1%3]:7",
-            "b",
-            Place::Address("[fe80::1%3]:7".parse().unwrap()),
-        );
+        check(&format!("{id}@192.0.2.1:65535"), &id, Place::Address("192.0.2.1:65535".parse().unwrap()));
+        check("b@[2001:db8::1]:7", "b", Place::Address("[2001:db8::1]:7".parse().unwrap()));
+        check("b@[fe80::1%3]:7", "b", Place::Address("[fe80::1%3]:7".parse().unwrap()));
     }
 
     #[test]

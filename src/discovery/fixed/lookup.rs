@@ -28,13 +28,7 @@ pub(super) struct Lookup {
 impl Lookup {
     /// A host that was never looked up, due at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            due: Some(now),
-            started: None,
-            wanted: false,
-            failures: 0,
-            addresses: Vec::new(),
-        }
+        Self { due: Some(now), started: None, wanted: false, failures: 0, addresses: Vec::new() }
     }
 
     /// When to start the next lookup; `None` while one is under way.
@@ -91,7 +85,6 @@ impl Lookup {
     }
 
     fn earliest(&self) -> Option<Instant> {
-        self.started
-            .map(|started| started + Duration::from_millis(LOOKUP_GAP_MS))
+        self.started.map(|started| started + Duration::from_millis(LOOKUP_GAP_MS))
     }
 }

@@ -52,21 +52,12 @@ fn id(name: &str) -> EndpointId {
 /// Each host gives its answers in turn, the last one for ever.
 fn story(list: &str, answers: &[(&str, &[Answer])]) -> Story {
     let (asked_sender, asked) = mpsc::channel(1000);
-    let answers = answers
-        .iter()
-        .map(|(host, list)| ((*host).to_owned(), list.to_vec().into()))
-        .collect();
-    let resolver = FakeResolver {
-        answers: Mutex::new(answers),
-        asked: asked_sender,
-    };
+    let answers = answers.iter().map(|(host, list)| ((*host).to_owned(), list.to_vec().into())).collect();
+    let resolver = FakeResolver { answers: Mutex::new(answers), asked: asked_sender };
     let endpoint_of: EndpointOf = Arc::new(endpoint);
     let entries = StaticPeer::parse_list(list).unwrap();
     let source = Fixed::with_resolver(entries, id("me"), &endpoint_of, Arc::new(resolver));
-    Story {
-        running: start(vec![Box::new(source)], id("me")),
-        asked,
-    }
+    Story { running: start(vec![Box::new(source)], id("me")), asked }
 }
 
 impl Story {
@@ -78,10 +69,7 @@ impl Story {
 
     async fn asked(&mut self) -> Instant {
         let wait = timeout(Duration::from_secs(3600), self.asked.recv());
-        wait.await
-            .expect("a lookup in time")
-            .expect("the resolver is there")
-            .1
+        wait.await.expect("a lookup in time").expect("the resolver is there").1
     }
 }
 
@@ -96,10 +84,7 @@ async fn entries_for_one_peer_unite_and_this_node_is_left_out() {
     let mut story = story(list, &[]);
     let a = info("a", &["192.0.2.1:1", "[2001:db8::1]:2"]);
     assert_eq!(story.next().await, DiscoveryEvent::PeerFound(a));
-    assert_eq!(
-        story.running.status()[0].to_string(),
-        "static is running: 1 peer in the list"
-    );
+    assert_eq!(story.running.status()[0].to_string(), "static is running: 1 peer in the list");
     story.running.shutdown().await;
 }
 
@@ -122,10 +107,7 @@ async fn a_changed_answer_is_noticed_within_half_a_minute() {
     let second = info("a", &["192.0.2.2:4719", "[2001:db8::2]:4719"]);
     assert_eq!(story.next().await, DiscoveryEvent::PeerUpdated(second));
     let waited = before.elapsed().as_millis() as u64;
-    assert!(
-        (LOOKUP_EVERY_MS..LOOKUP_EVERY_MS + 100).contains(&waited),
-        "{waited} ms"
-    );
+    assert!((LOOKUP_EVERY_MS..LOOKUP_EVERY_MS + 100).contains(&waited), "{waited} ms");
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,10 +124,7 @@ async fn a_failed_dial_looks_the_host_up_at_once_but_not_more_than_once_a_second
     assert!((LOOKUP_GAP_MS..LOOKUP_GAP_MS + 100).contains(&gap), "{gap} ms");
     let third = story.asked().await;
     let gap = third.duration_since(second).as_millis() as u64;
-    assert!(
-        (LOOKUP_EVERY_MS..LOOKUP_EVERY_MS + 100).contains(&gap),
-        "{gap} ms"
-    );
+    assert!((LOOKUP_EVERY_MS..LOOKUP_EVERY_MS + 100).contains(&gap), "{gap} ms");
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,10 +132,7 @@ async fn a_name_that_does_not_resolve_is_tried_ever_less_often_until_it_does() {
     let mut answers: Vec<Answer> = vec![Err("Name or service not known"); 8];
     answers.push(Ok(vec!["192.0.2.1"]));
     let mut story = story("a@gw.lan:1,b@192.0.2.7:1", &[("gw.lan", &answers)]);
-    assert_eq!(
-        story.next().await,
-        DiscoveryEvent::PeerFound(info("b", &["192.0.2.7:1"]))
-    );
+    assert_eq!(story.next().await, DiscoveryEvent::PeerFound(info("b", &["192.0.2.7:1"])));
     let mut last = story.asked().await;
     let mut gaps = Vec::new();
     for _ in 0..8 {
@@ -165,27 +141,17 @@ async fn a_name_that_does_not_resolve_is_tried_ever_less_often_until_it_does() {
         last = now;
     }
     assert_eq!(gaps, [1, 2, 4, 8, 16, 30, 30, 30]);
-    assert_eq!(
-        story.next().await,
-        DiscoveryEvent::PeerFound(info("a", &["192.0.2.1:1"]))
-    );
+    assert_eq!(story.next().await, DiscoveryEvent::PeerFound(info("a", &["192.0.2.1:1"])));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_name_that_stops_resolving_keeps_its_addresses_and_the_status_says_so() {
-    let answers: &[Answer] = &[
-        Ok(vec!["192.0.2.1"]),
-        Err("timed out"),
-        Ok(vec!["0.0.0.0"]),
-        Ok(vec!["192.0.2.2"]),
-    ];
+    let answers: &[Answer] =
+        &[Ok(vec!["192.0.2.1"]), Err("timed out"), Ok(vec!["0.0.0.0"]), Ok(vec!["192.0.2.2"])];
     let mut story = story("a@gw.lan:1", &[("gw.lan", answers)]);
     let first = info("a", &["192.0.2.1:1"]);
     assert_eq!(story.next().await, DiscoveryEvent::PeerFound(first));
-    while !story.running.status()[0]
-        .detail
-        .contains("gw.lan does not resolve")
-    {
+    while !story.running.status()[0].detail.contains("gw.lan does not resolve") {
         story.running.status_changed().await;
     }
     let second = info("a", &["192.0.2.2:1"]);
@@ -194,9 +160,7 @@ async fn a_name_that_stops_resolving_keeps_its_addresses_and_the_status_says_so(
 
 #[test]
 fn the_reason_of_a_failed_lookup_reads_without_the_word_that_alarms() {
-    let absent = in_words(io::Error::other(
-        "failed to lookup address information: Try again",
-    ));
+    let absent = in_words(io::Error::other("failed to lookup address information: Try again"));
     assert_eq!(absent, "failed to lookup address information: Try again");
     let coded = in_words(io::Error::from_raw_os_error(2));
     assert!(!coded.contains("error"), "{coded}");

@@ -80,12 +80,7 @@ impl Announcement {
         if addresses.is_empty() {
             return Err("it has no usable address".to_owned());
         }
-        Ok(Self {
-            instance: service.fullname.clone(),
-            name,
-            incarnation,
-            addresses,
-        })
+        Ok(Self { instance: service.fullname.clone(), name, incarnation, addresses })
     }
 }
 
@@ -99,11 +94,7 @@ fn value<'a>(txt: &'a TxtProperties, key: &str, bytes_max: usize) -> Result<&'a 
 
 /// Where the service can be reached: sorted, each once, within the limit.
 fn addresses(service: &ResolvedService) -> Vec<SocketAddr> {
-    let places = service
-        .addresses
-        .iter()
-        .filter_map(|ip| address(ip, service.port))
-        .filter(is_dialable);
+    let places = service.addresses.iter().filter_map(|ip| address(ip, service.port)).filter(is_dialable);
     let mut addresses: Vec<SocketAddr> = places.collect();
     addresses.sort_unstable();
     addresses.dedup();
@@ -157,10 +148,7 @@ mod tests {
         assert_eq!(read.incarnation, [9; 8]);
         let addresses = ["192.0.2.1:4719", "[2001:db8::1]:4719"].map(|text| text.parse().unwrap());
         assert_eq!(read.addresses, addresses);
-        let bytes: usize = good()
-            .iter()
-            .map(|(key, value)| key.len() + value.len() + 2)
-            .sum();
+        let bytes: usize = good().iter().map(|(key, value)| key.len() + value.len() + 2).sum();
         assert!(bytes < 200, "the record stays small: {bytes}");
     }
 

@@ -79,12 +79,7 @@ impl Table {
 
     /// Takes an announcement, new or changed.
     pub(super) fn heard(&mut self, announcement: Announcement) -> Heard {
-        let Announcement {
-            instance,
-            name,
-            incarnation,
-            addresses,
-        } = announcement;
+        let Announcement { instance, name, incarnation, addresses } = announcement;
         if name == self.own_name {
             return self.heard_own_name(incarnation, addresses);
         }
@@ -93,21 +88,13 @@ impl Table {
             return Heard::Others(Vec::new());
         }
         let mut events = Vec::new();
-        if self
-            .processes
-            .get(&instance)
-            .is_some_and(|process| process.name != name)
-        {
+        if self.processes.get(&instance).is_some_and(|process| process.name != name) {
             events.extend(self.left(&instance));
         }
         let next_order = &mut self.next_order;
         let process = self.processes.entry(instance).or_insert_with(|| {
             *next_order += 1;
-            Process {
-                name: name.clone(),
-                addresses: Vec::new(),
-                order: *next_order,
-            }
+            Process { name: name.clone(), addresses: Vec::new(), order: *next_order }
         });
         process.addresses = addresses;
         events.extend(self.tell(&name));
@@ -124,10 +111,7 @@ impl Table {
     pub(super) fn clear(&mut self) -> Vec<DiscoveryEvent> {
         self.processes.clear();
         let peers = std::mem::take(&mut self.peers);
-        peers
-            .into_values()
-            .map(|peer| DiscoveryEvent::PeerLost(peer.endpoint))
-            .collect()
+        peers.into_values().map(|peer| DiscoveryEvent::PeerLost(peer.endpoint)).collect()
     }
 
     fn heard_own_name(&mut self, incarnation: Incarnation, addresses: Vec<SocketAddr>) -> Heard {
@@ -141,19 +125,12 @@ impl Table {
             self.reported.pop_front();
         }
         self.reported.push_back(incarnation);
-        Heard::Others(vec![DiscoveryEvent::SelfElsewhere {
-            source: self.source,
-            addresses,
-        }])
+        Heard::Others(vec![DiscoveryEvent::SelfElsewhere { source: self.source, addresses }])
     }
 
     /// The event that brings the peer `name` from what was told to what is known.
     fn tell(&mut self, name: &NodeName) -> Option<DiscoveryEvent> {
-        let mut processes: Vec<_> = self
-            .processes
-            .values()
-            .filter(|process| process.name == *name)
-            .collect();
+        let mut processes: Vec<_> = self.processes.values().filter(|process| process.name == *name).collect();
         if processes.is_empty() {
             let peer = self.peers.remove(name)?;
             return Some(DiscoveryEvent::PeerLost(peer.endpoint));
@@ -172,10 +149,7 @@ impl Table {
         }
         let endpoint = (self.endpoint_of)(name);
         let told = PeerInfo::new(endpoint, Some(name.clone()), addresses);
-        let peer = Peer {
-            endpoint,
-            told: told.clone(),
-        };
+        let peer = Peer { endpoint, told: told.clone() };
         self.peers.insert(name.clone(), peer);
         Some(DiscoveryEvent::PeerFound(told))
     }

@@ -24,14 +24,8 @@ fn in_own_network<F: Future<Output = ()>>(test: &str, setup: &str, story: impl F
     if std::env::var_os(INSIDE).is_some() {
         let interfaces = std::fs::read_to_string("/proc/self/net/dev").unwrap();
         let ours = |line: &str| line.trim_start().starts_with("lo:") || line.contains("peat");
-        assert!(
-            interfaces.lines().skip(2).all(ours),
-            "not a network of our own: {interfaces}"
-        );
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        assert!(interfaces.lines().skip(2).all(ours), "not a network of our own: {interfaces}");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(story());
         return;
     }
@@ -77,10 +71,7 @@ fn node(name: &str, formation: u8, port: u16, interfaces: Option<&[&str]>) -> Ru
 }
 
 async fn next(running: &mut Running) -> DiscoveryEvent {
-    timeout(WAIT, running.events.recv())
-        .await
-        .expect("an event in time")
-        .expect("discovery runs")
+    timeout(WAIT, running.events.recv()).await.expect("an event in time").expect("discovery runs")
 }
 
 async fn found(running: &mut Running) -> PeerInfo {
@@ -105,40 +96,23 @@ async fn status(running: &mut Running, wanted: impl Fn(&SourceStatus) -> bool) -
 
 #[test]
 fn nodes_find_each_other_and_notice_a_goodbye() {
-    in_own_network(
-        "nodes_find_each_other_and_notice_a_goodbye",
-        LOOPBACK_ONLY,
-        || async {
-            let mut alice = node("alice", 1, 4001, None);
-            let mut bob = node("bob", 1, 4002, None);
-            let seen = found(&mut alice).await;
-            assert_eq!((seen.endpoint, seen.name), (id("bob"), NodeName::new("bob").ok()));
-            assert!(
-                seen.addresses.contains(&"127.0.0.1:4002".parse().unwrap()),
-                "{:?}",
-                seen.addresses
-            );
-            assert_eq!(found(&mut bob).await.endpoint, id("alice"));
-            status(&mut alice, |status| {
-                status.running && status.detail.contains("1 node")
-            })
-            .await;
+    in_own_network("nodes_find_each_other_and_notice_a_goodbye", LOOPBACK_ONLY, || async {
+        let mut alice = node("alice", 1, 4001, None);
+        let mut bob = node("bob", 1, 4002, None);
+        let seen = found(&mut alice).await;
+        assert_eq!((seen.endpoint, seen.name), (id("bob"), NodeName::new("bob").ok()));
+        assert!(seen.addresses.contains(&"127.0.0.1:4002".parse().unwrap()), "{:?}", seen.addresses);
+        assert_eq!(found(&mut bob).await.endpoint, id("alice"));
+        status(&mut alice, |status| status.running && status.detail.contains("1 node")).await;
 
-            let before = Instant::now();
-            bob.shutdown().await;
-            assert!(before.elapsed() < Duration::from_secs(1));
-            while next(&mut alice).await != DiscoveryEvent::PeerLost(id("bob")) {}
-            let status = status(&mut alice, |status| {
-                status.detail.contains("loopback interface only")
-            })
-            .await;
-            assert!(
-                status.running && status.detail.contains("PEAT_STATIC_PEERS"),
-                "{status}"
-            );
-            alice.shutdown().await;
-        },
-    );
+        let before = Instant::now();
+        bob.shutdown().await;
+        assert!(before.elapsed() < Duration::from_secs(1));
+        while next(&mut alice).await != DiscoveryEvent::PeerLost(id("bob")) {}
+        let status = status(&mut alice, |status| status.detail.contains("loopback interface only")).await;
+        assert!(status.running && status.detail.contains("PEAT_STATIC_PEERS"), "{status}");
+        alice.shutdown().await;
+    });
 }
 
 #[test]
@@ -174,10 +148,7 @@ fn a_name_used_twice_is_reported_to_both() {
                 panic!("not the notice");
             };
             assert_eq!(source, "mdns");
-            assert!(
-                addresses.iter().all(|address| address.port() == port),
-                "{addresses:?}"
-            );
+            assert!(addresses.iter().all(|address| address.port() == port), "{addresses:?}");
         }
     });
 }
@@ -190,10 +161,7 @@ fn chosen_interfaces_are_used_and_link_local_addresses_name_theirs() {
         let _bob = node("bob", 1, 4002, Some(&["192.0.2.1", "peat0"]));
         let mut info = found(&mut alice).await;
         loop {
-            assert!(
-                info.addresses.iter().all(|address| !address.ip().is_loopback()),
-                "{info:?}"
-            );
+            assert!(info.addresses.iter().all(|address| !address.ip().is_loopback()), "{info:?}");
             let v4 = info.addresses.contains(&"192.0.2.1:4002".parse().unwrap());
             let scoped = |address: &std::net::SocketAddr| match address {
                 std::net::SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() && v6.scope_id() != 0,
@@ -217,10 +185,7 @@ fn a_network_without_multicast_is_named_in_the_status_and_stops_nothing() {
         let mut alice = node("alice", 1, 4001, Some(&["lo", "eth7"]));
         let status = status(&mut alice, |status| status.detail.contains("multicast")).await;
         assert!(status.detail.contains("lo, eth7"), "{status}");
-        assert!(
-            !status.running && status.detail.contains("use PEAT_STATIC_PEERS"),
-            "{status}"
-        );
+        assert!(!status.running && status.detail.contains("use PEAT_STATIC_PEERS"), "{status}");
         alice.shutdown().await;
     });
 }

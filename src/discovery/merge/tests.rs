@@ -39,11 +39,7 @@ fn a_peer_has_the_addresses_of_all_sources_and_is_lost_with_the_last() {
     assert_eq!(merged.apply(0, found(1, &[10])), [found(1, &[10])]);
     assert_eq!(merged.apply(1, found(1, &[11])), [updated(1, &[10, 11])]);
     assert_eq!(merged.apply(1, updated(1, &[10])), [updated(1, &[10])]);
-    assert_eq!(
-        merged.apply(0, lost(1)),
-        [],
-        "the other source still has the address"
-    );
+    assert_eq!(merged.apply(0, lost(1)), [], "the other source still has the address");
     assert_eq!(merged.apply(0, lost(1)), []);
     assert_eq!(merged.apply(1, lost(1)), [lost(1)]);
 }
@@ -57,10 +53,7 @@ fn the_node_itself_is_no_peer() {
 
 #[test]
 fn the_first_source_that_knows_a_name_gives_it() {
-    let named = |name: &str| PeerInfo {
-        name: Some(NodeName::new(name).unwrap()),
-        ..info(1, &[10])
-    };
+    let named = |name: &str| PeerInfo { name: Some(NodeName::new(name).unwrap()), ..info(1, &[10]) };
     let mut merged = Merged::new(OWN);
     merged.apply(0, found(1, &[10]));
     let events = merged.apply(2, DiscoveryEvent::PeerFound(named("late")));
@@ -81,18 +74,10 @@ fn a_full_view_leaves_new_peers_out_and_keeps_the_known() {
     for number in 0..PEERS_COUNT_MAX {
         assert_eq!(merged.apply(0, DiscoveryEvent::PeerFound(at(number))).len(), 1);
     }
-    assert_eq!(
-        merged.apply(0, DiscoveryEvent::PeerFound(at(PEERS_COUNT_MAX))),
-        []
-    );
+    assert_eq!(merged.apply(0, DiscoveryEvent::PeerFound(at(PEERS_COUNT_MAX))), []);
     assert_eq!(merged.refused_count(), 1);
     assert_eq!(merged.apply(0, DiscoveryEvent::PeerLost(endpoint(7))).len(), 1);
-    assert_eq!(
-        merged
-            .apply(0, DiscoveryEvent::PeerFound(at(PEERS_COUNT_MAX)))
-            .len(),
-        1
-    );
+    assert_eq!(merged.apply(0, DiscoveryEvent::PeerFound(at(PEERS_COUNT_MAX))).len(), 1);
 }
 
 #[test]

@@ -9,11 +9,7 @@ use crate::discovery::PeerInfo;
 const OWN: EndpointId = EndpointId([0; 32]);
 
 fn info(number: u8, port: u16) -> PeerInfo {
-    PeerInfo::new(
-        EndpointId([number; 32]),
-        None,
-        vec![([192, 0, 2, 1], port).into()],
-    )
+    PeerInfo::new(EndpointId([number; 32]), None, vec![([192, 0, 2, 1], port).into()])
 }
 
 /// A source made of one closure.
@@ -55,29 +51,21 @@ async fn status_of(running: &mut Running, index: usize, running_now: bool) -> So
             running.status_changed().await;
         }
     };
-    timeout(Duration::from_secs(10), wait)
-        .await
-        .expect("the status in time")
+    timeout(Duration::from_secs(10), wait).await.expect("the status in time")
 }
 
 #[tokio::test]
 async fn two_sources_make_one_view() {
     let (told, wait) = tokio::sync::oneshot::channel();
     let first = script("first", |context: Context| async move {
-        context
-            .events
-            .send(DiscoveryEvent::PeerFound(info(1, 10)))
-            .await?;
+        context.events.send(DiscoveryEvent::PeerFound(info(1, 10))).await?;
         let _ = told.send(());
         context.cancel.cancelled().await;
         Ok(())
     });
     let second = script("second", |context: Context| async move {
         let _ = wait.await;
-        context
-            .events
-            .send(DiscoveryEvent::PeerFound(info(1, 11)))
-            .await?;
+        context.events.send(DiscoveryEvent::PeerFound(info(1, 11))).await?;
         context.cancel.cancelled().await;
         Ok(())
     });
@@ -101,19 +89,13 @@ async fn a_source_that_fails_or_panics_says_so_and_stops_nobody() {
         context.status.running("well");
         while let Some(endpoint) = context.failed.recv().await {
             context.events.send(DiscoveryEvent::PeerLost(endpoint)).await?;
-            context
-                .events
-                .send(DiscoveryEvent::PeerFound(info(3, 30)))
-                .await?;
+            context.events.send(DiscoveryEvent::PeerFound(info(3, 30))).await?;
         }
         Ok(())
     });
     let mut running = start(vec![failing, panicking, healthy], OWN);
     let status = status_of(&mut running, 0, false).await;
-    assert_eq!(
-        status.to_string(),
-        "failing is not running: no permission to list slices"
-    );
+    assert_eq!(status.to_string(), "failing is not running: no permission to list slices");
     let status = status_of(&mut running, 1, false).await;
     assert!(status.detail.contains("a bug"), "{status}");
     assert_eq!(status_of(&mut running, 2, true).await.detail, "well");
@@ -127,10 +109,7 @@ async fn shutdown_takes_less_than_a_second_with_a_deaf_source_and_a_full_channel
     let deaf = script("deaf", |_| std::future::pending());
     let busy = script("busy", |context: Context| async move {
         for port in (1..).cycle() {
-            context
-                .events
-                .send(DiscoveryEvent::PeerFound(info(1, port)))
-                .await?;
+            context.events.send(DiscoveryEvent::PeerFound(info(1, port))).await?;
         }
         Ok(())
     });
@@ -138,11 +117,7 @@ async fn shutdown_takes_less_than_a_second_with_a_deaf_source_and_a_full_channel
     next(&mut running).await;
     let before = Instant::now();
     running.shutdown().await;
-    assert!(
-        before.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        before.elapsed()
-    );
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
 }
 
 #[tokio::test]

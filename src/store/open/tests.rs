@@ -73,16 +73,7 @@ fn a_file_that_starts_well_and_goes_on_as_garbage_is_refused() {
 fn a_truncated_file_is_refused() {
     for folder in [closed_store(), crashed_store()] {
         let whole = fs::read(file(&folder)).unwrap();
-        for len in [
-            1,
-            9,
-            64,
-            320,
-            4096,
-            whole.len() / 4,
-            whole.len() / 2,
-            whole.len() - 1,
-        ] {
+        for len in [1, 9, 64, 320, 4096, whole.len() / 4, whole.len() / 2, whole.len() - 1] {
             fs::write(file(&folder), &whole[..len]).unwrap();
             refused(&folder);
         }
@@ -154,17 +145,7 @@ fn a_newer_format_is_refused_and_left_alone() {
 
     let before = fs::read(file(&folder)).unwrap();
     let error = RedbStore::open(folder.path()).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            OpenError::NewerFormat {
-                found: 2,
-                known: 1,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, OpenError::NewerFormat { found: 2, known: 1, .. }), "{error:?}");
     assert!(error.to_string().contains("run the newer version"), "{error}");
     assert!(fs::read(file(&folder)).unwrap() == before);
 }
@@ -190,9 +171,7 @@ fn nodes_that_start_at_once_in_one_folder_leave_one_winner() {
     for _ in 0..20 {
         let folder = tempfile::tempdir().unwrap();
         let opened: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| RedbStore::open(folder.path())))
-                .collect();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| RedbStore::open(folder.path()))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let winners = opened.iter().filter(|result| result.is_ok()).count();

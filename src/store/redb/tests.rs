@@ -44,10 +44,7 @@ fn a_store_that_was_closed_opens_with_all_it_had() {
     store.commit(&many(1..100)).unwrap();
     let page = store.list("things", None, 200).unwrap();
     drop(store);
-    let names: Vec<_> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["documents.redb"]);
 
     let store = RedbStore::open(&folder).unwrap();
@@ -102,9 +99,7 @@ fn the_heads_of_a_hundred_thousand_documents_are_visited() {
     let store = RedbStore::open(folder.path()).unwrap();
     store.commit(&many(1..100_001)).unwrap();
     let mut seen = 0;
-    store
-        .for_each_heads(&mut |_, heads| seen += heads.as_slice().len())
-        .unwrap();
+    store.for_each_heads(&mut |_, heads| seen += heads.as_slice().len()).unwrap();
     assert_eq!(seen, 100_000);
     assert_eq!(store.collections().unwrap(), [("things".to_owned(), 100_000)]);
 }
@@ -179,10 +174,7 @@ fn damage_found_by_a_read_is_an_error_and_not_a_panic() {
             }
             Err(OpenError::Damaged { .. }) => {
                 refused += 1;
-                assert!(
-                    fs::read(&path).unwrap() == bytes,
-                    "page {page}: the file was changed"
-                );
+                assert!(fs::read(&path).unwrap() == bytes, "page {page}: the file was changed");
             }
             Err(other) => panic!("page {page}: {other}"),
         }

@@ -78,8 +78,7 @@ impl Node {
         match &mut self.inner {
             Inner::Leaf(entries) => match entries.binary_search_by_key(&position, |(at, _)| *at) {
                 Ok(index) => {
-                    self.sum
-                        .sub(Sum::of(&Entry::hash(position, &entries[index].1.heads)));
+                    self.sum.sub(Sum::of(&Entry::hash(position, &entries[index].1.heads)));
                     self.sum.add(Sum::of(hash));
                     entries[index].1 = entry;
                 }
@@ -205,8 +204,5 @@ fn summarise(sum: Sum, count: u64) -> Summary {
     hasher.update(&count.to_le_bytes());
     let mut fingerprint = [0; 12];
     fingerprint.copy_from_slice(&hasher.finalize().as_bytes()[..12]);
-    Summary {
-        count,
-        fingerprint: Fingerprint(fingerprint),
-    }
+    Summary { count, fingerprint: Fingerprint(fingerprint) }
 }

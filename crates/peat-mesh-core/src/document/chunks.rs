@@ -62,9 +62,7 @@ fn header(bytes: &[u8]) -> Result<(Kind, usize), DocumentError> {
         0 => Kind::Document,
         1 | 2 => Kind::Change,
         3 => {
-            return Err(bad(
-                "a bundle of changes, whose format may still change, is not taken",
-            ));
+            return Err(bad("a bundle of changes, whose format may still change, is not taken"));
         }
         _ => return Err(bad("an unknown kind of chunk")),
     };
@@ -74,9 +72,7 @@ fn header(bytes: &[u8]) -> Result<(Kind, usize), DocumentError> {
         if byte & 0x80 == 0 {
             let header = FIXED_BYTES + index + 1;
             let whole = header.checked_add(length);
-            return whole
-                .map(|whole| (kind, whole))
-                .ok_or_else(|| bad("a chunk length that cannot be"));
+            return whole.map(|whole| (kind, whole)).ok_or_else(|| bad("a chunk length that cannot be"));
         }
     }
     Err(bad("a chunk length that cannot be"))
@@ -115,7 +111,5 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, DocumentError>) -> Res
 }
 
 pub(super) fn bad(reason: impl Into<String>) -> DocumentError {
-    DocumentError::Chunk {
-        reason: reason.into(),
-    }
+    DocumentError::Chunk { reason: reason.into() }
 }

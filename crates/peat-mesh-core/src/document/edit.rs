@@ -88,9 +88,7 @@ pub(super) fn create(
 ) -> Result<(), AutomergeError> {
     match content {
         Content::Scalar(scalar) => tx.put(parent, prop, scalar.to_automerge()),
-        _ => tx
-            .batch_create_object(parent, prop, &content.to_automerge(), false)
-            .map(drop),
+        _ => tx.batch_create_object(parent, prop, &content.to_automerge(), false).map(drop),
     }
 }
 
@@ -107,10 +105,7 @@ fn text(tx: &mut Transaction<'_>, id: &ObjId, have: &str, want: &str) -> Result<
         // Keeps what a reader takes for one character in one piece.
         return tx.update_text(id, want.iter().collect::<String>());
     }
-    for op in similar::capture_diff_slices(Algorithm::Myers, old, new)
-        .iter()
-        .rev()
-    {
+    for op in similar::capture_diff_slices(Algorithm::Myers, old, new).iter().rev() {
         if !matches!(op, DiffOp::Equal { .. }) {
             let (gone, come) = (op.old_range(), op.new_range());
             let come: String = new[come].iter().collect();

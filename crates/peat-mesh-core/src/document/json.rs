@@ -12,11 +12,7 @@ use super::view::{MapNode, Node};
 
 pub(super) fn map(map: &MapNode) -> String {
     let mut text = String::with_capacity(map.fields.len() * 32 + 2);
-    put_map(
-        &mut text,
-        map.fields.iter().map(|(key, field)| (key, &field.node)),
-        put_node,
-    );
+    put_map(&mut text, map.fields.iter().map(|(key, field)| (key, &field.node)), put_node);
     text
 }
 
@@ -37,11 +33,7 @@ fn put_node(text: &mut String, node: &Node) {
         Node::Scalar(scalar) => put_scalar(text, scalar),
         Node::Text(_, string) => put_tagged(text, "$text", string),
         Node::List(_, items) => put_list(text, items, put_node),
-        Node::Map(map) => put_map(
-            text,
-            map.fields.iter().map(|(key, field)| (key, &field.node)),
-            put_node,
-        ),
+        Node::Map(map) => put_map(text, map.fields.iter().map(|(key, field)| (key, &field.node)), put_node),
     }
 }
 

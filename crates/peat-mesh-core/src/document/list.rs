@@ -60,31 +60,16 @@ pub(super) fn edit(
 fn steps(have: &[Node], want: &[Content]) -> Vec<Step> {
     let mut steps = Vec::new();
     for (old, new) in gaps(have, want) {
-        pair(
-            &have[old.clone()],
-            &want[new.clone()],
-            old.start,
-            new.start,
-            &mut steps,
-        );
+        pair(&have[old.clone()], &want[new.clone()], old.start, new.start, &mut steps);
     }
     steps
 }
 
 /// The stretches that differ, in order: which old elements became which new ones.
 fn gaps(have: &[Node], want: &[Content]) -> Vec<(Range<usize>, Range<usize>)> {
-    let prefix = have
-        .iter()
-        .zip(want)
-        .take_while(|(have, want)| have.is(want))
-        .count();
+    let prefix = have.iter().zip(want).take_while(|(have, want)| have.is(want)).count();
     let (old, new) = (&have[prefix..], &want[prefix..]);
-    let suffix = old
-        .iter()
-        .rev()
-        .zip(new.iter().rev())
-        .take_while(|(have, want)| have.is(want))
-        .count();
+    let suffix = old.iter().rev().zip(new.iter().rev()).take_while(|(have, want)| have.is(want)).count();
     let (old, new) = (&old[..old.len() - suffix], &new[..new.len() - suffix]);
     if old.is_empty() && new.is_empty() {
         return Vec::new();
@@ -126,22 +111,11 @@ fn gaps(have: &[Node], want: &[Content]) -> Vec<(Range<usize>, Range<usize>)> {
 fn pair(have: &[Node], want: &[Content], old_start: usize, new_start: usize, steps: &mut Vec<Step>) {
     let (mut old, mut new) = (0, 0);
     for (old_index, new_index) in pairs(have, want) {
-        rest(
-            old_start + old..old_start + old_index,
-            new_start + new..new_start + new_index,
-            steps,
-        );
-        steps.push(Step::Change {
-            at: old_start + old_index,
-            want: new_start + new_index,
-        });
+        rest(old_start + old..old_start + old_index, new_start + new..new_start + new_index, steps);
+        steps.push(Step::Change { at: old_start + old_index, want: new_start + new_index });
         (old, new) = (old_index + 1, new_index + 1);
     }
-    rest(
-        old_start + old..old_start + have.len(),
-        new_start + new..new_start + want.len(),
-        steps,
-    );
+    rest(old_start + old..old_start + have.len(), new_start + new..new_start + want.len(), steps);
 }
 
 fn rest(old: Range<usize>, new: Range<usize>, steps: &mut Vec<Step>) {

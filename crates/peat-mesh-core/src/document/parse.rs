@@ -193,16 +193,9 @@ mod tests {
         let text = "{\n  \"a\": \"99999999999999999999\",\n  \"b\": [1, 18446744073709551616]\n}";
         assert_eq!(
             error(text),
-            ParseError::Integer {
-                number: "18446744073709551616".into(),
-                line: 3,
-                column: 12
-            }
+            ParseError::Integer { number: "18446744073709551616".into(), line: 3, column: 12 }
         );
-        assert!(matches!(
-            error(r#"{"a":-9223372036854775809}"#),
-            ParseError::Integer { .. }
-        ));
+        assert!(matches!(error(r#"{"a":-9223372036854775809}"#), ParseError::Integer { .. }));
         let long = format!(r#"{{"a":{}}}"#, "9".repeat(5000));
         assert!(error(&long).to_string().len() < 250);
     }
@@ -219,16 +212,7 @@ mod tests {
     fn what_is_not_an_object_is_told_apart_from_what_is_not_json() {
         assert_eq!(error("[1]"), ParseError::NotAnObject { found: "a list" });
         assert_eq!(error("null"), ParseError::NotAnObject { found: "null" });
-        for text in [
-            "",
-            "{",
-            "{\"a\":}",
-            "{} x",
-            "{\"a\":01}",
-            "{'a':1}",
-            "{\"\\",
-            "{\"a\":\"\\ud800\"}",
-        ] {
+        for text in ["", "{", "{\"a\":}", "{} x", "{\"a\":01}", "{'a':1}", "{\"\\", "{\"a\":\"\\ud800\"}"] {
             assert!(matches!(error(text), ParseError::NotJson { .. }), "{text}");
         }
         let error = error("{\n \"a\": nope}").to_string();

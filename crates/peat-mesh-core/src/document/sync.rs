@@ -31,10 +31,7 @@ impl Document {
         let mut taken = None;
         if self.automerge.is_empty() && pieces.peek().is_some_and(|piece| piece.kind == Kind::Document) {
             // Nothing is here yet: the loaded document is the document.
-            taken = pieces
-                .next()
-                .map(|piece| chunks::document(piece.bytes))
-                .transpose()?;
+            taken = pieces.next().map(|piece| chunks::document(piece.bytes)).transpose()?;
         }
         let base = taken.as_ref().unwrap_or(&self.automerge);
         let mut offered = Vec::new();
@@ -55,24 +52,17 @@ impl Document {
             None => Some(apply(base.clone(), &ready)?),
             Some(doc) => {
                 let changes = chunks::guarded(|| Ok(doc.get_changes(&[])))?;
-                changes
-                    .iter()
-                    .for_each(|change| new.extend_from_slice(change.raw_bytes()));
+                changes.iter().for_each(|change| new.extend_from_slice(change.raw_bytes()));
                 Some(apply(doc, &ready)?)
             }
         };
-        ready
-            .iter()
-            .for_each(|change| new.extend_from_slice(change.raw_bytes()));
+        ready.iter().for_each(|change| new.extend_from_slice(change.raw_bytes()));
         if let Some(mut next) = next {
             next.set_actor(self.actor.clone());
             self.automerge = next;
             self.bytes += new.len();
         }
-        Ok(Merged {
-            new: new.into(),
-            missing,
-        })
+        Ok(Merged { new: new.into(), missing })
     }
 
     /// Whether the change with this hash is here.

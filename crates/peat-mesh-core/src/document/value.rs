@@ -136,10 +136,8 @@ impl Content {
                 hydrate::Value::from(items)
             }
             Content::Map(fields) => {
-                let fields: std::collections::HashMap<String, hydrate::Value> = fields
-                    .iter()
-                    .map(|(key, value)| (key.clone(), value.to_automerge()))
-                    .collect();
+                let fields: std::collections::HashMap<String, hydrate::Value> =
+                    fields.iter().map(|(key, value)| (key.clone(), value.to_automerge())).collect();
                 hydrate::Value::Map(fields.into())
             }
         }
@@ -194,10 +192,7 @@ fn content<'a>(value: &'a Value, path: &mut Vec<Step<'a>>) -> Result<Content, Va
                 match number.as_f64() {
                     Some(number) if number.is_finite() => Scalar::Float(number),
                     _ => {
-                        return Err(ValueError::Number {
-                            path: pointer(path),
-                            number: number.to_string(),
-                        });
+                        return Err(ValueError::Number { path: pointer(path), number: number.to_string() });
                     }
                 }
             };
@@ -228,15 +223,10 @@ fn tagged(object: &Map<String, Value>, path: &[Step<'_>]) -> Result<Option<Conte
     };
     let (content, expected) = match key.as_str() {
         "$counter" => (
-            value
-                .as_i64()
-                .map(|number| Content::Scalar(Scalar::Counter(number))),
+            value.as_i64().map(|number| Content::Scalar(Scalar::Counter(number))),
             "an integer from -2^63 to 2^63 - 1",
         ),
-        "$text" => (
-            value.as_str().map(|text| Content::Text(text.to_owned())),
-            "a string",
-        ),
+        "$text" => (value.as_str().map(|text| Content::Text(text.to_owned())), "a string"),
         "$bytes" => (
             value
                 .as_str()
@@ -245,21 +235,14 @@ fn tagged(object: &Map<String, Value>, path: &[Step<'_>]) -> Result<Option<Conte
             "a string of padded standard base64",
         ),
         "$timestamp" => (
-            value
-                .as_str()
-                .and_then(time::parse)
-                .map(|ms| Content::Scalar(Scalar::Timestamp(ms))),
+            value.as_str().and_then(time::parse).map(|ms| Content::Scalar(Scalar::Timestamp(ms))),
             "a string in RFC 3339 form, for example 2026-01-31T23:59:59.999Z",
         ),
         _ => return Ok(None),
     };
     match content {
         Some(content) => Ok(Some(content)),
-        None => Err(ValueError::Tagged {
-            path: pointer(path),
-            key: key.clone(),
-            expected,
-        }),
+        None => Err(ValueError::Tagged { path: pointer(path), key: key.clone(), expected }),
     }
 }
 

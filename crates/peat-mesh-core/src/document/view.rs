@@ -107,11 +107,7 @@ fn map_of_one(doc: &Automerge, id: &ObjId, level: usize) -> Result<BTreeMap<Stri
                 ValueRef::Object(kind) => object(doc, vec![item.id()], kind, level)?,
             }
         };
-        let field = Field {
-            node,
-            home: 0,
-            also: Vec::new(),
-        };
+        let field = Field { node, home: 0, also: Vec::new() };
         fields.insert(item.key.into_owned(), field);
     }
     Ok(fields)
@@ -147,14 +143,7 @@ fn map_of_many(
             homes.dedup();
             let (node, home) = winner(doc, candidates, level)?;
             homes.retain(|other| *other != home);
-            Ok((
-                key,
-                Field {
-                    node,
-                    home,
-                    also: homes,
-                },
-            ))
+            Ok((key, Field { node, home, also: homes }))
         })
         .collect()
 }
@@ -245,9 +234,7 @@ fn is_map(kind: ObjType) -> bool {
 /// A peer may send any nesting; reading it must not exhaust the stack.
 fn check_level(level: usize) -> Result<(), DocumentError> {
     if level > limits::DOCUMENT_DEPTH_LEVELS_MAX {
-        return Err(DocumentError::TooDeep {
-            levels_max: limits::DOCUMENT_DEPTH_LEVELS_MAX,
-        });
+        return Err(DocumentError::TooDeep { levels_max: limits::DOCUMENT_DEPTH_LEVELS_MAX });
     }
     Ok(())
 }

@@ -60,11 +60,7 @@ impl Link {
             merging: 0,
             waiting_probe: None,
             // One side asks first; the other follows only if nothing came.
-            probe_at_ms: if dialed {
-                now_ms
-            } else {
-                now_ms + limits::RECONCILE_EVERY_MS
-            },
+            probe_at_ms: if dialed { now_ms } else { now_ms + limits::RECONCILE_EVERY_MS },
             nudged_since_ms: None,
             round: 0,
             in_step: false,
@@ -161,8 +157,7 @@ impl Link {
     }
 
     pub(super) fn probe_waited_too_long(&self, now_ms: u64) -> bool {
-        self.waiting_probe
-            .is_some_and(|(_, _, since)| now_ms >= since + PROBE_WAIT_MS_MAX)
+        self.waiting_probe.is_some_and(|(_, _, since)| now_ms >= since + PROBE_WAIT_MS_MAX)
     }
 
     /// The question "is this all you have?", when it is time for it.
@@ -178,21 +173,14 @@ impl Link {
         self.probe_at_ms = now_ms + every - every / 10 + rng.random_range(0..every / 5);
         self.nudged_since_ms = None;
         self.round = self.round.wrapping_add(1);
-        Some(Reply::frame(Frame::Probe {
-            round: self.round,
-            all,
-        }))
+        Some(Reply::frame(Frame::Probe { round: self.round, all }))
     }
 }
 
 /// The peer's probe, and the answer to it.
 impl Link {
     pub(super) fn take_probe_if_idle(&mut self, now_ms: u64, catalog: &Catalog) -> Option<Reply> {
-        if self.merging > 0 {
-            None
-        } else {
-            self.take_probe(now_ms, catalog)
-        }
+        if self.merging > 0 { None } else { self.take_probe(now_ms, catalog) }
     }
 
     pub(super) fn take_probe(&mut self, now_ms: u64, catalog: &Catalog) -> Option<Reply> {

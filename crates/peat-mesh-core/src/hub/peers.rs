@@ -102,10 +102,7 @@ pub(super) struct PeerTable {
 
 impl PeerTable {
     pub(super) fn new(me: EndpointId) -> Self {
-        Self {
-            me,
-            peers: BTreeMap::new(),
-        }
+        Self { me, peers: BTreeMap::new() }
     }
 
     pub(super) fn conn(&self, peer: EndpointId) -> Option<ConnId> {
@@ -118,11 +115,8 @@ impl PeerTable {
     fn entry(&mut self, now_ms: u64, id: EndpointId) -> Option<&mut Peer> {
         if !self.peers.contains_key(&id) && self.peers.len() >= limits::PEERS_COUNT_MAX {
             let lost = |peer: &Peer| !peer.is_discovered && !matches!(peer.status, Status::Live(_));
-            let oldest = self
-                .peers
-                .iter()
-                .filter(|(_, peer)| lost(peer))
-                .min_by_key(|(_, peer)| peer.since_ms);
+            let oldest =
+                self.peers.iter().filter(|(_, peer)| lost(peer)).min_by_key(|(_, peer)| peer.since_ms);
             let oldest = *oldest?.0;
             self.peers.remove(&oldest);
         }
@@ -180,11 +174,8 @@ impl PeerTable {
     }
 
     pub(super) fn next_wakeup(&self) -> Option<u64> {
-        let due = self
-            .peers
-            .values()
-            .filter(|peer| peer.can_be_dialed())
-            .filter_map(|peer| match peer.status {
+        let due =
+            self.peers.values().filter(|peer| peer.can_be_dialed()).filter_map(|peer| match peer.status {
                 Status::Idle { dial_at_ms } => Some(dial_at_ms),
                 _ => None,
             });
@@ -257,9 +248,7 @@ impl Peer {
         let wait = doubled.min(limits::DIAL_RETRY_MS_MAX);
         let wait = wait * 3 / 4 + rng.random_range(0..=wait / 2);
         self.failures = self.failures.saturating_add(1);
-        self.status = Status::Idle {
-            dial_at_ms: now_ms + wait,
-        };
+        self.status = Status::Idle { dial_at_ms: now_ms + wait };
         self.since_ms = now_ms;
     }
 

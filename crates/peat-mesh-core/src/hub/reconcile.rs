@@ -23,19 +23,13 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn frame(frame: Frame) -> Self {
-        Self {
-            frames: vec![frame],
-            whole: Vec::new(),
-        }
+        Self { frames: vec![frame], whole: Vec::new() }
     }
 
     /// Whether it is about a difference (and not "all is equal", or the question).
     pub(super) fn moves(&self) -> bool {
         !self.whole.is_empty()
-            || self
-                .frames
-                .iter()
-                .any(|frame| !matches!(frame, Frame::InStep { .. } | Frame::Probe { .. }))
+            || self.frames.iter().any(|frame| !matches!(frame, Frame::InStep { .. } | Frame::Probe { .. }))
     }
 }
 
@@ -56,9 +50,7 @@ impl Difference {
             catalog.for_each(range, &mut |_, entry| self.whole.push(entry.doc.clone()));
         } else if mine.count <= limits::RANGE_ITEMS_MAX as u64 || range.depth() == Prefix::DEPTH_MAX {
             let mut items = Vec::with_capacity(mine.count as usize);
-            catalog.for_each(range, &mut |position, entry| {
-                items.push((position, entry.digest(position)))
-            });
+            catalog.for_each(range, &mut |position, entry| items.push((position, entry.digest(position))));
             self.items.push(RangeItems { prefix: range, items });
         } else {
             let parts = std::array::from_fn(|number| catalog.summary(range.part(number)));
@@ -67,14 +59,10 @@ impl Difference {
     }
 
     fn into_reply(self) -> Reply {
-        let mut frames: Vec<Frame> = chunked(self.groups, limits::RANGES_PER_FRAME_MAX)
-            .map(Frame::Ranges)
-            .collect();
+        let mut frames: Vec<Frame> =
+            chunked(self.groups, limits::RANGES_PER_FRAME_MAX).map(Frame::Ranges).collect();
         frames.extend(chunked(self.items, limits::RANGES_PER_FRAME_MAX).map(Frame::Items));
-        Reply {
-            frames,
-            whole: self.whole,
-        }
+        Reply { frames, whole: self.whole }
     }
 }
 
@@ -116,13 +104,7 @@ pub(super) fn compare_items(catalog: &Catalog, ranges: &[RangeItems]) -> Reply {
                 have: Vec::new(),
             }),
         });
-        fetches.extend(
-            range
-                .items
-                .iter()
-                .map(|(at, _)| *at)
-                .filter(|at| catalog.at(*at).is_none()),
-        );
+        fetches.extend(range.items.iter().map(|(at, _)| *at).filter(|at| catalog.at(*at).is_none()));
     }
     let mut frames = wants(asks);
     frames.extend(chunked(fetches, limits::ITEMS_PER_FRAME_MAX).map(Frame::Fetch));
@@ -131,22 +113,13 @@ pub(super) fn compare_items(catalog: &Catalog, ranges: &[RangeItems]) -> Reply {
 
 /// The answer to a request for documents of which the peer has nothing.
 pub(super) fn fetch(catalog: &Catalog, positions: &[Position]) -> Reply {
-    let whole = positions
-        .iter()
-        .filter_map(|at| catalog.at(*at))
-        .map(|entry| entry.doc.clone())
-        .collect();
-    Reply {
-        frames: Vec::new(),
-        whole,
-    }
+    let whole = positions.iter().filter_map(|at| catalog.at(*at)).map(|entry| entry.doc.clone()).collect();
+    Reply { frames: Vec::new(), whole }
 }
 
 /// Requests in frames of a bounded size.
 pub(super) fn wants(wants: Vec<Want>) -> Vec<Frame> {
-    chunked(wants, limits::ITEMS_PER_FRAME_MAX / 4)
-        .map(Frame::Want)
-        .collect()
+    chunked(wants, limits::ITEMS_PER_FRAME_MAX / 4).map(Frame::Want).collect()
 }
 
 fn chunked<T>(mut items: Vec<T>, size: usize) -> impl Iterator<Item = Vec<T>> {
@@ -194,9 +167,6 @@ impl Queue {
 
     pub(super) fn take(&mut self, count: usize) -> Vec<Request> {
         let count = count.min(self.order.len());
-        self.order
-            .drain(..count)
-            .filter_map(|doc| self.requests.remove(&doc))
-            .collect()
+        self.order.drain(..count).filter_map(|doc| self.requests.remove(&doc)).collect()
     }
 }

@@ -70,11 +70,7 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self {
-            documents: LruCache::unbounded(),
-            bytes: 0,
-            bytes_max,
-        }
+        Self { documents: LruCache::unbounded(), bytes: 0, bytes_max }
     }
 
     pub(super) fn take(&mut self, doc: &DocId) -> Option<Loaded> {

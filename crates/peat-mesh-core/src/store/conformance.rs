@@ -19,11 +19,7 @@ type Check = fn(&dyn Store);
 /// # Panics
 /// When the store breaks the contract.
 pub fn check(open: &mut dyn FnMut() -> Box<dyn Store>) {
-    for check in documents::CHECKS
-        .iter()
-        .chain(pages::CHECKS)
-        .chain(changes::CHECKS)
-    {
+    for check in documents::CHECKS.iter().chain(pages::CHECKS).chain(changes::CHECKS) {
         let store = open();
         assert_eq!(store.last_seq().ok(), Some(0), "{store:?} is not empty");
         check(store.as_ref());

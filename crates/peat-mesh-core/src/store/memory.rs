@@ -60,9 +60,7 @@ impl MemoryStore {
     pub fn snapshot(&self) -> Self {
         let mut disk = self.disk().clone();
         disk.fail_next_commit = None;
-        Self {
-            disk: Arc::new(Mutex::new(disk)),
-        }
+        Self { disk: Arc::new(Mutex::new(disk)) }
     }
 
     /// Makes the next commit fail for this reason and write nothing, as a full disk would.
@@ -85,11 +83,7 @@ impl Disk {
         let mut last_seq = self.last_seq();
         for write in writes {
             if write.seq <= last_seq {
-                return Err(StoreError::OutOfOrder {
-                    doc: write.doc.clone(),
-                    seq: write.seq,
-                    last_seq,
-                });
+                return Err(StoreError::OutOfOrder { doc: write.doc.clone(), seq: write.seq, last_seq });
             }
             last_seq = write.seq;
         }
@@ -133,14 +127,9 @@ impl Disk {
             increments_bytes: bytes(&chunks[1..]),
             increments_count: u32::try_from(chunks.len() - 1).unwrap_or(u32::MAX),
         };
-        let entry = Entry {
-            doc: write.doc.clone(),
-            record,
-            json: write.json.as_deref().map(Arc::from),
-            chunks,
-        };
-        self.documents
-            .insert(write.doc.as_str().to_owned(), Arc::new(entry));
+        let entry =
+            Entry { doc: write.doc.clone(), record, json: write.json.as_deref().map(Arc::from), chunks };
+        self.documents.insert(write.doc.as_str().to_owned(), Arc::new(entry));
     }
 
     fn count(&mut self, collection: &str, was_live: bool, is_live: bool) {
@@ -178,10 +167,8 @@ impl Store for MemoryStore {
 
     fn list(&self, collection: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
         let disk = self.disk();
-        let mut page = Page {
-            count: disk.live.get(collection).copied().unwrap_or_default(),
-            ..Page::default()
-        };
+        let mut page =
+            Page { count: disk.live.get(collection).copied().unwrap_or_default(), ..Page::default() };
         if limit == 0 {
             return Ok(page);
         }
@@ -203,22 +190,13 @@ impl Store for MemoryStore {
 
     fn collections(&self) -> Result<Vec<(String, u64)>, StoreError> {
         let disk = self.disk();
-        Ok(disk
-            .live
-            .iter()
-            .map(|(name, count)| (name.clone(), *count))
-            .collect())
+        Ok(disk.live.iter().map(|(name, count)| (name.clone(), *count)).collect())
     }
 
     fn changes_since(&self, seq: u64, limit: usize) -> Result<Vec<Change>, StoreError> {
         let disk = self.disk();
         let range = (Bound::Excluded(seq), Bound::Unbounded);
-        Ok(disk
-            .changes
-            .range(range)
-            .take(limit)
-            .map(|(_, change)| change.clone())
-            .collect())
+        Ok(disk.changes.range(range).take(limit).map(|(_, change)| change.clone()).collect())
     }
 
     fn last_seq(&self) -> Result<u64, StoreError> {
@@ -238,10 +216,7 @@ impl Store for MemoryStore {
         let mut disk = self.disk();
         disk.check_order(writes)?;
         if let Some(reason) = disk.fail_next_commit.take() {
-            return Err(StoreError::Io {
-                operation: format!("commit {} documents", writes.len()),
-                reason,
-            });
+            return Err(StoreError::Io { operation: format!("commit {} documents", writes.len()), reason });
         }
         for write in writes {
             disk.apply(write);

@@ -39,10 +39,7 @@ impl Decoder {
         }
         let bytes = u32::from_be_bytes([header[2], header[3], header[4], header[5]]);
         if bytes as usize > self.frame_bytes_max {
-            return Err(WireError::TooLarge {
-                bytes: bytes.into(),
-                bytes_max: self.frame_bytes_max,
-            });
+            return Err(WireError::TooLarge { bytes: bytes.into(), bytes_max: self.frame_bytes_max });
         }
         Ok(bytes as usize)
     }
@@ -84,10 +81,7 @@ impl Frame {
         let mut body = Body { frame, rest: body };
         let decoded = match kind {
             1 => Self::Hello(body.hello()?),
-            2 => Self::Probe {
-                round: body.u32()?,
-                all: body.summary(true)?,
-            },
+            2 => Self::Probe { round: body.u32()?, all: body.summary(true)? },
             3 => Self::InStep { round: body.u32()? },
             4 => Self::Ranges(body.list("ranges", limits::RANGES_PER_FRAME_MAX, 17, Body::group)?),
             5 => Self::Items(body.items()?),
@@ -95,14 +89,7 @@ impl Frame {
             7 => Self::Want(body.list("wants", limits::ITEMS_PER_FRAME_MAX, 5, Body::want)?),
             _ => Self::Changes(body.changes()?),
         };
-        if body.rest.is_empty() {
-            Ok(decoded)
-        } else {
-            Err(WireError::Length {
-                frame,
-                what: "too long",
-            })
-        }
+        if body.rest.is_empty() { Ok(decoded) } else { Err(WireError::Length { frame, what: "too long" }) }
     }
 }
 
@@ -113,19 +100,12 @@ struct Body {
 
 impl Body {
     fn bad(&self, field: &'static str, reason: impl ToString) -> WireError {
-        WireError::Field {
-            frame: self.frame,
-            field,
-            reason: reason.to_string(),
-        }
+        WireError::Field { frame: self.frame, field, reason: reason.to_string() }
     }
 
     fn take(&mut self, bytes: usize) -> Result<Bytes, WireError> {
         if self.rest.len() < bytes {
-            return Err(WireError::Length {
-                frame: self.frame,
-                what: "too short",
-            });
+            return Err(WireError::Length { frame: self.frame, what: "too short" });
         }
         Ok(self.rest.split_to(bytes))
     }
@@ -165,10 +145,7 @@ impl Body {
         }
         let count = count as usize;
         if count * bytes_min > self.rest.len() {
-            return Err(WireError::Length {
-                frame: self.frame,
-                what: "too short",
-            });
+            return Err(WireError::Length { frame: self.frame, what: "too short" });
         }
         Ok(count)
     }
@@ -192,10 +169,7 @@ impl Body {
     fn hello(&mut self) -> Result<Hello, WireError> {
         let name = self.text("name", limits::NODE_NAME_BYTES_MAX)?;
         let name = NodeName::new(&name).map_err(|problem| self.bad("name", problem))?;
-        Ok(Hello {
-            name,
-            incarnation: u64::from_be_bytes(self.array()?),
-        })
+        Ok(Hello { name, incarnation: u64::from_be_bytes(self.array()?) })
     }
 
     fn summary(&mut self, always: bool) -> Result<Summary, WireError> {
@@ -203,10 +177,7 @@ impl Body {
         if count == 0 && !always {
             return Ok(Summary::EMPTY);
         }
-        Ok(Summary {
-            count,
-            fingerprint: Fingerprint(self.array()?),
-        })
+        Ok(Summary { count, fingerprint: Fingerprint(self.array()?) })
     }
 
     fn prefix(&mut self) -> Result<Prefix, WireError> {
@@ -219,11 +190,7 @@ impl Body {
         first[..bytes.len()].copy_from_slice(&bytes);
         let first = Position(u128::from_be_bytes(first));
         let prefix = Prefix::of(first, depth);
-        if prefix.first() == first {
-            Ok(prefix)
-        } else {
-            Err(self.bad("range", "bits set past its depth"))
-        }
+        if prefix.first() == first { Ok(prefix) } else { Err(self.bad("range", "bits set past its depth")) }
     }
 
     fn group(&mut self) -> Result<RangeGroup, WireError> {
@@ -276,12 +243,7 @@ impl Body {
         };
         let heads = self.list("heads", limits::HEADS_COUNT_MAX, 32, Self::hash)?;
         let have = self.list("have", limits::HAVE_COUNT_MAX, 32, Self::hash)?;
-        Ok(Want {
-            doc,
-            stage,
-            heads: Heads::new(heads),
-            have,
-        })
+        Ok(Want { doc, stage, heads: Heads::new(heads), have })
     }
 
     fn changes(&mut self) -> Result<Changes, WireError> {
@@ -290,18 +252,13 @@ impl Body {
             1 => true,
             other => return Err(self.bad("repair", other)),
         };
-        let audience = self.list("audience", limits::AUDIENCE_COUNT_MAX, 8, |body| {
-            Ok(NodeTag(body.array()?))
-        })?;
+        let audience =
+            self.list("audience", limits::AUDIENCE_COUNT_MAX, 8, |body| Ok(NodeTag(body.array()?)))?;
         let documents = self.list("documents", limits::CHANGES_PER_FRAME_MAX, 5, |body| {
             let doc = body.doc()?;
             let bytes = body.count("chunks", limits::FRAME_BYTES_MAX, 1)?;
             Ok((doc, body.take(bytes)?))
         })?;
-        Ok(Changes {
-            repair,
-            audience,
-            documents,
-        })
+        Ok(Changes { repair, audience, documents })
     }
 }

@@ -44,10 +44,7 @@ fn a_peer_is_found_updated_and_lost() {
     assert_eq!(others(table.heard(says("a-1", "a", 2, 10))), []);
     let events = others(table.heard(says("a-1", "a", 2, 11)));
     assert_eq!(events, [DiscoveryEvent::PeerUpdated(info("a", &[11]))]);
-    assert_eq!(
-        table.left("a-1"),
-        Some(DiscoveryEvent::PeerLost(endpoint(&name("a"))))
-    );
+    assert_eq!(table.left("a-1"), Some(DiscoveryEvent::PeerLost(endpoint(&name("a")))));
     assert_eq!(table.left("a-1"), None);
 }
 
@@ -57,14 +54,8 @@ fn a_node_started_again_has_both_addresses_until_the_old_record_expires() {
     table.heard(says("a-1", "a", 2, 10));
     let events = others(table.heard(says("a-2", "a", 3, 11)));
     assert_eq!(events, [DiscoveryEvent::PeerUpdated(info("a", &[10, 11]))]);
-    assert_eq!(
-        table.left("a-1"),
-        Some(DiscoveryEvent::PeerUpdated(info("a", &[11])))
-    );
-    assert_eq!(
-        table.left("a-2"),
-        Some(DiscoveryEvent::PeerLost(endpoint(&name("a"))))
-    );
+    assert_eq!(table.left("a-1"), Some(DiscoveryEvent::PeerUpdated(info("a", &[11]))));
+    assert_eq!(table.left("a-2"), Some(DiscoveryEvent::PeerLost(endpoint(&name("a")))));
 }
 
 #[test]
@@ -82,13 +73,7 @@ fn our_own_name_elsewhere_is_reported_once_per_process() {
     let own = table.heard(says("me-1", "me", 1, 10));
     assert_eq!(own, Heard::Ourselves(vec![([192, 0, 2, 1], 10).into()]));
     let events = others(table.heard(says("me-2", "me", 2, 11)));
-    let [
-        DiscoveryEvent::SelfElsewhere {
-            source: "mdns",
-            addresses,
-        },
-    ] = &events[..]
-    else {
+    let [DiscoveryEvent::SelfElsewhere { source: "mdns", addresses }] = &events[..] else {
         panic!("{events:?}");
     };
     assert_eq!(addresses, &[([192, 0, 2, 1], 11).into()]);

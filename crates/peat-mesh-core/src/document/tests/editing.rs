@@ -17,10 +17,7 @@ fn tagged_values_come_out_as_they_went_in() {
         r#"{"b":{"$bytes":"AP8="},"c":{"$counter":-5},"l":[{"$counter":1},{"$text":""}],"t":{"$text":"hé"}}"#;
     assert_eq!(with(1, json).to_json().unwrap(), json);
     let doc = with(1, r#"{"at":{"$timestamp":"2026-01-01T02:00:00.5+02:00"}}"#);
-    assert_eq!(
-        doc.to_json().unwrap(),
-        r#"{"at":{"$timestamp":"2026-01-01T00:00:00.500Z"}}"#
-    );
+    assert_eq!(doc.to_json().unwrap(), r#"{"at":{"$timestamp":"2026-01-01T00:00:00.500Z"}}"#);
 }
 
 #[test]
@@ -40,10 +37,7 @@ fn a_tagged_value_of_the_wrong_type_is_refused_with_its_place() {
     ] {
         let error = new(1).put(&object(json), 0).unwrap_err();
         let text = error.to_string();
-        assert!(
-            matches!(error, DocumentError::Value(ValueError::Tagged { .. })),
-            "{text}"
-        );
+        assert!(matches!(error, DocumentError::Value(ValueError::Tagged { .. })), "{text}");
         assert!(text.contains(&format!("at {path}: $")), "{text}");
     }
 }
@@ -58,14 +52,9 @@ fn a_value_that_is_nested_too_deep_is_refused() {
     object.insert("a".into(), value);
     let mut doc = new(1);
     let error = doc.put(&object, 0).unwrap_err();
-    assert!(
-        matches!(error, DocumentError::Value(ValueError::TooDeep { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, DocumentError::Value(ValueError::TooDeep { .. })), "{error}");
     assert!(doc.heads().is_empty());
-    let Value::Array(mut list) = object.remove("a").unwrap() else {
-        unreachable!()
-    };
+    let Value::Array(mut list) = object.remove("a").unwrap() else { unreachable!() };
     object.insert("a".into(), list.remove(0));
     doc.put(&object, 0).unwrap();
     assert_eq!(doc.to_json().unwrap(), Value::Object(object).to_string());
@@ -92,10 +81,8 @@ fn an_empty_object_can_be_put() {
 
 #[test]
 fn a_put_makes_the_fewest_operations() {
-    let mut doc = with(
-        1,
-        r#"{"a":{"x":1,"y":2},"l":[1,2,3,4],"c":{"$counter":1},"s":"s","t":{"$text":"hello"}}"#,
-    );
+    let mut doc =
+        with(1, r#"{"a":{"x":1,"y":2},"l":[1,2,3,4],"c":{"$counter":1},"s":"s","t":{"$text":"hello"}}"#);
     let mut change = |json: &str| operations(&put(&mut doc, json).unwrap());
     assert_eq!(
         change(r#"{"a":{"x":1,"y":3},"l":[1,2,3,4],"c":{"$counter":1},"s":"s","t":{"$text":"hello"}}"#),
@@ -121,10 +108,7 @@ fn a_put_makes_the_fewest_operations() {
         change(r#"{"a":{"x":1,"y":3},"l":[0,1,9,4],"c":{"$counter":9},"s":"s","t":{"$text":"hello!"}}"#),
         1
     );
-    assert_eq!(
-        change(r#"{"l":[0,1,9,4],"c":{"$counter":9},"s":"s","t":{"$text":"hello!"}}"#),
-        1
-    );
+    assert_eq!(change(r#"{"l":[0,1,9,4],"c":{"$counter":9},"s":"s","t":{"$text":"hello!"}}"#), 1);
 }
 
 #[test]
@@ -173,10 +157,7 @@ fn a_long_text_and_a_long_list_change_in_reasonable_time() {
     let reversed: Vec<usize> = list.iter().rev().copied().collect();
     put(&mut doc, &json(&other, &reversed));
     let want: Value = serde_json::from_str(&json(&other, &reversed)).unwrap();
-    assert_eq!(
-        serde_json::from_str::<Value>(&doc.to_json().unwrap()).unwrap(),
-        want
-    );
+    assert_eq!(serde_json::from_str::<Value>(&doc.to_json().unwrap()).unwrap(), want);
 }
 
 #[test]
@@ -202,14 +183,8 @@ fn what_never_was_cannot_be_deleted() {
 #[test]
 fn the_same_puts_make_the_same_changes() {
     let make = || {
-        let mut doc = with(
-            1,
-            r#"{"a":{"x":1,"y":{"z":[{"p":1,"q":2,"r":3}]},"w":2},"b":{"i":1,"j":2}}"#,
-        );
-        put(
-            &mut doc,
-            r#"{"a":{"x":1,"y":{"z":[{"p":1,"q":3}]},"n":{"k":1,"l":2,"m":3}},"c":{"i":1,"j":2}}"#,
-        );
+        let mut doc = with(1, r#"{"a":{"x":1,"y":{"z":[{"p":1,"q":2,"r":3}]},"w":2},"b":{"i":1,"j":2}}"#);
+        put(&mut doc, r#"{"a":{"x":1,"y":{"z":[{"p":1,"q":3}]},"n":{"k":1,"l":2,"m":3}},"c":{"i":1,"j":2}}"#);
         doc.save()
     };
     assert_eq!(make(), make());
@@ -221,16 +196,9 @@ fn a_document_of_another_program_with_unknown_values_can_be_read() {
     let mut other = Automerge::new_with_encoding(value::TEXT_ENCODING).with_actor(actor(9));
     let mut tx = other.transaction();
     tx.put(automerge::ROOT, "nan", f64::NAN).unwrap();
-    tx.put(automerge::ROOT, "small", automerge::ScalarValue::Uint(5))
-        .unwrap();
-    tx.put(
-        automerge::ROOT,
-        "late",
-        automerge::ScalarValue::Timestamp(i64::MAX),
-    )
-    .unwrap();
-    tx.put_object(automerge::ROOT, "table", automerge::ObjType::Table)
-        .unwrap();
+    tx.put(automerge::ROOT, "small", automerge::ScalarValue::Uint(5)).unwrap();
+    tx.put(automerge::ROOT, "late", automerge::ScalarValue::Timestamp(i64::MAX)).unwrap();
+    tx.put_object(automerge::ROOT, "table", automerge::ObjType::Table).unwrap();
     tx.commit();
     let mut doc = new(1);
     doc.merge(&other.save()).unwrap();

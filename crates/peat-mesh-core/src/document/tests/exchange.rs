@@ -33,10 +33,7 @@ fn what_is_known_already_is_not_new() {
     let mut a = long(1, 3);
     let mut b = copy(&a, 2);
     let change = put(&mut b, "{}").unwrap();
-    assert_eq!(
-        a.merge(&[all(&b), b.save().to_vec()].concat()).unwrap().new,
-        change
-    );
+    assert_eq!(a.merge(&[all(&b), b.save().to_vec()].concat()).unwrap().new, change);
     assert_eq!(a.merge(&all(&b)).unwrap(), Merged::default());
     assert_eq!(a.merge(&b.save()).unwrap(), Merged::default());
     assert_eq!(a.merge(&[]).unwrap(), Merged::default());
@@ -59,9 +56,7 @@ fn changes_without_what_they_build_on_are_reported_and_not_kept() {
     let source = long(1, 5);
     let changes = source.changes_since(&[], 1);
     let mut doc = new(2);
-    let merged = doc
-        .merge(&[&*changes[0], &*changes[2], &*changes[3]].concat())
-        .unwrap();
+    let merged = doc.merge(&[&*changes[0], &*changes[2], &*changes[3]].concat()).unwrap();
     assert!(merged.missing);
     assert_eq!(merged.new, changes[0]);
     check_reads(&doc, r#"{"v":0}"#);
@@ -137,11 +132,7 @@ fn what_two_replicas_say_they_have_brings_them_together_in_one_step() {
 fn a_list_of_few_changes_names_them_all() {
     assert_eq!(long(1, 200).have().len(), 200);
     let have = long(1, 3_000).have();
-    assert!(
-        have.len() > 130 && have.len() < limits::HAVE_COUNT_MAX,
-        "{}",
-        have.len()
-    );
+    assert!(have.len() > 130 && have.len() < limits::HAVE_COUNT_MAX, "{}", have.len());
 }
 
 /// A change as another program could have made it: signed by actor 9, on top of what `doc` has.
@@ -186,14 +177,8 @@ fn a_change_that_contradicts_itself_is_an_error() {
     let mut doc = long(1, 2);
     let ghost = OpId::new(77, &actor(1));
     for (what, edit) in [
-        (
-            "a number that skips",
-            Box::new(|change: &mut ExpandedChange| change.seq = 5) as Edit,
-        ),
-        (
-            "the number 0",
-            Box::new(|change: &mut ExpandedChange| change.seq = 0),
-        ),
+        ("a number that skips", Box::new(|change: &mut ExpandedChange| change.seq = 5) as Edit),
+        ("the number 0", Box::new(|change: &mut ExpandedChange| change.seq = 0)),
         (
             "operation numbers above 32 bits",
             Box::new(|change: &mut ExpandedChange| change.start_op = u64::MAX.try_into().unwrap()),
@@ -234,19 +219,10 @@ fn leftover_bytes_are_an_error_and_nothing_is_applied() {
 
 /// Documents with all types, conflicts and a deletion, as pieces to break.
 fn samples() -> Vec<Vec<u8>> {
-    let mut a = with(
-        1,
-        r#"{"o":{"a":1},"l":[1,{"x":1}],"t":{"$text":"hello"},"c":{"$counter":1}}"#,
-    );
-    let mut b = with(
-        2,
-        r#"{"o":{"b":1},"l":[2],"t":{"$text":"hi"},"c":{"$counter":2}}"#,
-    );
+    let mut a = with(1, r#"{"o":{"a":1},"l":[1,{"x":1}],"t":{"$text":"hello"},"c":{"$counter":1}}"#);
+    let mut b = with(2, r#"{"o":{"b":1},"l":[2],"t":{"$text":"hi"},"c":{"$counter":2}}"#);
     meet(&mut a, &mut b);
-    put(
-        &mut a,
-        r#"{"o":{"a":2},"l":[2,3],"t":{"$text":"him"},"c":{"$counter":5}}"#,
-    );
+    put(&mut a, r#"{"o":{"a":2},"l":[2,3],"t":{"$text":"him"},"c":{"$counter":5}}"#);
     b.delete(5);
     meet(&mut a, &mut b);
     put(

@@ -196,30 +196,12 @@ fn different_fields_of_one_list_element_can_be_changed_at_the_same_time() {
 
 #[test]
 fn lists_texts_and_counters_that_were_created_apart_are_not_mixed() {
-    let mut a = with(
-        1,
-        r#"{"l":[1],"t":{"$text":"a"},"n":{"$counter":1},"o":{"n":{"$counter":1}}}"#,
-    );
-    let mut b = with(
-        2,
-        r#"{"l":[2],"t":{"$text":"b"},"n":{"$counter":2},"o":{"n":{"$counter":2}}}"#,
-    );
+    let mut a = with(1, r#"{"l":[1],"t":{"$text":"a"},"n":{"$counter":1},"o":{"n":{"$counter":1}}}"#);
+    let mut b = with(2, r#"{"l":[2],"t":{"$text":"b"},"n":{"$counter":2},"o":{"n":{"$counter":2}}}"#);
     meet(&mut a, &mut b);
-    check_reads(
-        &a,
-        r#"{"l":[2],"t":{"$text":"b"},"n":{"$counter":2},"o":{"n":{"$counter":2}}}"#,
-    );
-    put(
-        &mut a,
-        r#"{"l":[2,3],"t":{"$text":"bc"},"n":{"$counter":5},"o":{"n":{"$counter":5}}}"#,
-    );
-    put(
-        &mut b,
-        r#"{"l":[1,2],"t":{"$text":"ab"},"n":{"$counter":3},"o":{"n":{"$counter":3}}}"#,
-    );
+    check_reads(&a, r#"{"l":[2],"t":{"$text":"b"},"n":{"$counter":2},"o":{"n":{"$counter":2}}}"#);
+    put(&mut a, r#"{"l":[2,3],"t":{"$text":"bc"},"n":{"$counter":5},"o":{"n":{"$counter":5}}}"#);
+    put(&mut b, r#"{"l":[1,2],"t":{"$text":"ab"},"n":{"$counter":3},"o":{"n":{"$counter":3}}}"#);
     meet(&mut a, &mut b);
-    check_reads(
-        &a,
-        r#"{"l":[1,2,3],"t":{"$text":"abc"},"n":{"$counter":6},"o":{"n":{"$counter":6}}}"#,
-    );
+    check_reads(&a, r#"{"l":[1,2,3],"t":{"$text":"abc"},"n":{"$counter":6},"o":{"n":{"$counter":6}}}"#);
 }

@@ -21,14 +21,8 @@ fn a_change_says_what_happened(store: &dyn Store) {
     let peer = Origin::Peer(NodeName::new("alpha/node-1").expect("a good name"));
     store.write(&[
         put("a/1", 1),
-        DocWrite {
-            origin: peer.clone(),
-            ..put("b/2", 2)
-        },
-        DocWrite {
-            origin: peer.clone(),
-            ..delete("a/3", 3)
-        },
+        DocWrite { origin: peer.clone(), ..put("b/2", 2) },
+        DocWrite { origin: peer.clone(), ..delete("a/3", 3) },
     ]);
     let change = |seq, text: &str, action, origin: &Origin| Change {
         seq,
@@ -58,11 +52,7 @@ fn a_reader_resumes_where_it_stopped(store: &dyn Store) {
     assert!(store.changes(0, 0).is_empty());
     store.write(&[put("a/3", 11)]);
     assert_eq!(seqs(&store.changes(10, 4)), [11]);
-    assert_eq!(
-        seqs(&store.changes(1, 2)),
-        [2, 4],
-        "the older change of a/3 is gone"
-    );
+    assert_eq!(seqs(&store.changes(1, 2)), [2, 4], "the older change of a/3 is gone");
     assert_eq!(store.changes(0, usize::MAX).len(), 10);
 }
 
@@ -90,9 +80,6 @@ fn the_newest_number_survives_a_rewrite(store: &dyn Store) {
 fn numbers_may_have_gaps_and_be_large(store: &dyn Store) {
     store.write(&[put("a/1", 255), put("a/2", 256), put("a/3", 65_536)]);
     store.write(&[put("a/4", u64::from(u32::MAX) + 1), put("a/5", u64::MAX - 1)]);
-    assert_eq!(
-        seqs(&store.changes(0, 10)),
-        [255, 256, 65_536, 1 << 32, u64::MAX - 1]
-    );
+    assert_eq!(seqs(&store.changes(0, 10)), [255, 256, 65_536, 1 << 32, u64::MAX - 1]);
     assert_eq!(store.newest(), u64::MAX - 1);
 }

@@ -169,10 +169,7 @@ fn many_heads_and_large_content(store: &dyn Store) {
     assert_eq!(store.known("a/1").expect("it is known").heads, many);
     assert_eq!(store.loaded("a/1"), [large]);
 
-    store.write(&[DocWrite {
-        heads: Heads::none(),
-        ..put("a/2", 2)
-    }]);
+    store.write(&[DocWrite { heads: Heads::none(), ..put("a/2", 2) }]);
     assert_eq!(store.known("a/2").expect("it is known").heads, Heads::none());
 }
 
@@ -208,12 +205,5 @@ fn an_empty_commit_changes_nothing(store: &dyn Store) {
 fn heads_of_all_documents_are_visited(store: &dyn Store) {
     store.write(&[put("b/1", 1), put("a/1", 2), put("a/2", 3)]);
     store.write(&[delete("a/1", 4), put("b/1", 5)]);
-    assert_eq!(
-        store.all_heads(),
-        [
-            (doc("a/1"), heads(4)),
-            (doc("a/2"), heads(3)),
-            (doc("b/1"), heads(5))
-        ]
-    );
+    assert_eq!(store.all_heads(), [(doc("a/1"), heads(4)), (doc("a/2"), heads(3)), (doc("b/1"), heads(5))]);
 }

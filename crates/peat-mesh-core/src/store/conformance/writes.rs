@@ -38,18 +38,12 @@ pub(in super::super) fn put(text: &str, seq: u64) -> DocWrite {
 
 /// A deletion: an increment that leaves no JSON.
 pub(in super::super) fn delete(text: &str, seq: u64) -> DocWrite {
-    DocWrite {
-        json: None,
-        ..append(text, seq, &format!("tombstone {seq}"))
-    }
+    DocWrite { json: None, ..append(text, seq, &format!("tombstone {seq}")) }
 }
 
 /// A change that comes as an increment.
 pub(in super::super) fn append(text: &str, seq: u64, chunk: &str) -> DocWrite {
-    DocWrite {
-        chunk: ChunkWrite::Append(Bytes::from(chunk.to_owned())),
-        ..put(text, seq)
-    }
+    DocWrite { chunk: ChunkWrite::Append(Bytes::from(chunk.to_owned())), ..put(text, seq) }
 }
 
 /// Reads that stop the check when the store fails.
@@ -105,8 +99,7 @@ impl Reading for dyn Store + '_ {
 
     fn all_heads(&self) -> Vec<(DocId, Heads)> {
         let mut all = Vec::new();
-        self.for_each_heads(&mut |doc, heads| all.push((doc, heads)))
-            .expect("heads are read");
+        self.for_each_heads(&mut |doc, heads| all.push((doc, heads))).expect("heads are read");
         all.sort_by(|(one, _), (other, _)| one.cmp(other));
         all
     }

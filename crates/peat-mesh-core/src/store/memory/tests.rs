@@ -12,10 +12,7 @@ fn a_failed_commit_writes_nothing_and_the_next_one_succeeds() {
     let store = MemoryStore::new();
     store.fail_next_commit("no space left on device");
     let error = store.commit(&[put("a/1", 1)]).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "the store could not commit 1 documents: no space left on device"
-    );
+    assert_eq!(error, "the store could not commit 1 documents: no space left on device");
     assert_eq!(store.last_seq().unwrap(), 0);
     assert_eq!(store.record(&doc("a/1")).unwrap(), None);
     store.commit(&[put("a/1", 1)]).unwrap();

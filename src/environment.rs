@@ -11,12 +11,10 @@ use std::str::FromStr;
 
 use peat_mesh_core::NodeName;
 
-use super::{Config, DataFolder, LogConfig, LogFormat, Source};
-use crate::discovery::StaticPeer;
+use crate::config::{Config, DataFolder, LogConfig, LogFormat, RUST_LOG_DEFAULT, Source};
+use crate::discovery::fixed::StaticPeer;
 use crate::identity::FormationSecret;
 
-/// What the log shows by default.
-pub const RUST_LOG_DEFAULT: &str = "info,peat_mesh=debug";
 const HOSTNAME_DEFAULT: &str = "peat-mesh-0";
 const DATA_FOLDER_DEFAULT: &str = "/data";
 const BROKER_PORT_DEFAULT: u16 = 8081;
@@ -91,7 +89,12 @@ impl Reader<'_> {
         self.mistakes.push(Mistake { variable, problem: problem.into(), example });
     }
 
-    fn parse<T: FromStr>(&mut self, variable: &'static str, expected: &str, example: &'static str) -> Option<T> {
+    fn parse<T: FromStr>(
+        &mut self,
+        variable: &'static str,
+        expected: &str,
+        example: &'static str,
+    ) -> Option<T> {
         let text = self.text(variable)?;
         let parsed = text.parse().ok();
         if parsed.is_none() {
@@ -172,7 +175,8 @@ impl Reader<'_> {
                 "mdns" => sources.push(Source::Mdns),
                 "static" => sources.push(Source::Static),
                 "kubernetes" => {
-                    let which = if is_default { "it is not set, and its default, kubernetes," } else { "kubernetes" };
+                    let which =
+                        if is_default { "it is not set, and its default, kubernetes," } else { "kubernetes" };
                     self.wrong(VARIABLE, format!("{which} is not available in this version yet"), EXAMPLE);
                 }
                 other => {
@@ -202,10 +206,7 @@ impl Reader<'_> {
             .text("XDG_STATE_HOME")
             .map(PathBuf::from)
             .or_else(|| Some(PathBuf::from(self.text("HOME")?).join(".local/state")));
-        DataFolder {
-            path: DATA_FOLDER_DEFAULT.into(),
-            fallback: state.map(|state| state.join("peat-mesh")),
-        }
+        DataFolder { path: DATA_FOLDER_DEFAULT.into(), fallback: state.map(|state| state.join("peat-mesh")) }
     }
 
     fn refuse_relays(&mut self) {
@@ -294,9 +295,5 @@ pub fn log(strings: &dyn Strings) -> Result<LogConfig, Mistakes> {
     if let Err(problem) = crate::telemetry::check_filter(&filter) {
         reader.wrong("RUST_LOG", problem, "RUST_LOG=info,peat_mesh=debug");
     }
-    if reader.mistakes.is_empty() {
-        Ok(LogConfig { filter, format })
-    } else {
-        Err(Mistakes(reader.mistakes))
-    }
+    if reader.mistakes.is_empty() { Ok(LogConfig { filter, format }) } else { Err(Mistakes(reader.mistakes)) }
 }

@@ -1,0 +1,350 @@
+//! Connections to peers: QUIC by iroh, closed to everybody who does not hold the formation's secret.
+//!
+//! In: orders to dial, send and close. Out: [`ConnEvent`]s. A connection is reported only after the
+//! formation proof; what a stranger sends is not read past a message of 38 bytes.
+
+mod endpoint;
+mod handshake;
+mod peer;
+mod strangers;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use iroh::endpoint::Connection;
+use iroh::{Endpoint, EndpointAddr, TransportAddr};
+use peat_mesh_core::io::{CloseReason, Closed};
+use peat_mesh_core::wire::{ALPN, Frame, Hello};
+use peat_mesh_core::{ConnId, EndpointId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+pub use endpoint::BindError;
+
+use crate::identity::Identity;
+
+/// Connections that may be in their handshake at once; more are turned away.
+const HANDSHAKES_COUNT_MAX: usize = 64;
+/// How long a handshake may take, in milliseconds.
+const HANDSHAKE_MS_MAX: u64 = 5_000;
+/// How long a dial may take, handshake included, in milliseconds.
+const DIAL_MS_MAX: u64 = 10_000;
+/// Frames that may wait for a connection. The core's window keeps well below it.
+const OUTBOX_FRAMES_MAX: usize = 32 * 1024;
+/// How long the goodbyes may take, in milliseconds.
+const GOODBYE_MS_MAX: u64 = 2_000;
+
+/// Something that happened on the network.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnEvent {
+    /// A peer passed the formation proof.
+    Admitted {
+        /// The number of its connection.
+        conn: ConnId,
+        /// Who.
+        peer: EndpointId,
+        /// What it said of itself.
+        hello: Hello,
+        /// Whether this node dialled.
+        dialed: bool,
+        /// Where it is.
+        address: Option<SocketAddr>,
+    },
+    /// A frame came in.
+    Received {
+        /// On which connection.
+        conn: ConnId,
+        /// The frame.
+        frame: Frame,
+        /// The memory it takes of what its connection may take; to be dropped with the frame.
+        permit: OwnedSemaphorePermit,
+    },
+    /// Frames have been given to the operating system.
+    Sent {
+        /// On which connection.
+        conn: ConnId,
+        /// What they count for, see [`peat_mesh_core::limits::frame_cost_bytes`].
+        bytes: usize,
+    },
+    /// A connection that was admitted is gone.
+    Closed {
+        /// Which.
+        conn: ConnId,
+        /// How it ended.
+        why: Closed,
+    },
+    /// A dial came to nothing.
+    DialFailed {
+        /// Who was dialled.
+        peer: EndpointId,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// What the endpoint is made from.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who this node is.
+    pub identity: Identity,
+    /// Random for this run of the process.
+    pub incarnation: u64,
+    /// Addresses to bind to; empty for all of IPv4 and, where there is one, IPv6.
+    pub bind: Vec<IpAddr>,
+    /// The UDP port; 0 takes a free one.
+    pub port: u16,
+}
+
+/// The endpoint and all its connections.
+#[derive(Debug)]
+pub struct Network {
+    endpoint: Endpoint,
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    cancel: CancellationToken,
+}
+
+/// What the tasks of connections share.
+#[derive(Debug)]
+struct Shared {
+    identity: Identity,
+    incarnation: u64,
+    events: mpsc::Sender<ConnEvent>,
+    live: Live,
+    strangers: strangers::Strangers,
+}
+
+/// The admitted connections.
+#[derive(Debug, Clone, Default)]
+pub struct Live(Arc<Mutex<LiveTable>>, Arc<tokio::sync::Notify>);
+
+#[derive(Debug, Default)]
+struct LiveTable {
+    next: u64,
+    connections: HashMap<ConnId, (Connection, Option<mpsc::Sender<Bytes>>)>,
+}
+
+impl Live {
+    fn with<T>(&self, act: impl FnOnce(&mut LiveTable) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, connection: Connection, outbox: mpsc::Sender<Bytes>) -> ConnId {
+        self.with(|table| {
+            table.next += 1;
+            let conn = ConnId(table.next);
+            table.connections.insert(conn, (connection, Some(outbox)));
+            conn
+        })
+    }
+
+    fn remove(&self, conn: ConnId) {
+        self.with(|table| table.connections.remove(&conn));
+        self.1.notify_one();
+    }
+
+    /// The address and the round-trip time in milliseconds of the path in use.
+    #[must_use]
+    pub fn path(&self, conn: ConnId) -> Option<(Option<SocketAddr>, f64)> {
+        let connection = self.with(|table| table.connections.get(&conn).map(|(conn, _)| conn.clone()))?;
+        path(&connection)
+    }
+}
+
+fn path(connection: &Connection) -> Option<(Option<SocketAddr>, f64)> {
+    let paths = connection.paths();
+    let path = paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next())?;
+    let address = match path.remote_addr() {
+        TransportAddr::Ip(address) => Some(*address),
+        _ => None,
+    };
+    Some((address, path.rtt().as_secs_f64() * 1_000.0))
+}
+
+impl Network {
+    /// Binds the sockets and starts to take connections.
+    ///
+    /// # Errors
+    /// When a socket cannot be bound.
+    pub async fn bind(settings: Settings, events: mpsc::Sender<ConnEvent>) -> Result<Self, BindError> {
+        let endpoint = endpoint::bind(&settings).await?;
+        let shared = Arc::new(Shared {
+            identity: settings.identity,
+            incarnation: settings.incarnation,
+            events,
+            live: Live::default(),
+            strangers: strangers::Strangers::default(),
+        });
+        let cancel = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(endpoint.clone(), Arc::clone(&shared), cancel.clone()));
+        Ok(Self { endpoint, shared, tasks, cancel })
+    }
+
+    /// The sockets that are really bound.
+    #[must_use]
+    pub fn bound_addresses(&self) -> Vec<SocketAddr> {
+        self.endpoint.bound_sockets()
+    }
+
+    /// The admitted connections, for questions about their paths.
+    #[must_use]
+    pub fn live(&self) -> Live {
+        self.shared.live.clone()
+    }
+
+    /// Connects to a peer. Ends in `Admitted` or `DialFailed`.
+    pub fn dial(&mut self, peer: EndpointId, addresses: Vec<SocketAddr>) {
+        while self.tasks.try_join_next().is_some() {}
+        let (endpoint, shared) = (self.endpoint.clone(), Arc::clone(&self.shared));
+        let cancel = self.cancel.clone();
+        self.tasks.spawn(async move {
+            let dialing = tokio::time::timeout(
+                Duration::from_millis(DIAL_MS_MAX),
+                dial(&endpoint, &shared, peer, addresses),
+            );
+            let reason = match cancel.run_until_cancelled(dialing).await {
+                Some(Ok(Ok((connection, proven)))) => {
+                    peer::run(&shared, connection, proven, true, &cancel).await;
+                    return;
+                }
+                Some(Ok(Err(reason))) => reason,
+                Some(Err(_)) => "no answer in time".to_owned(),
+                None => return,
+            };
+            // Nobody reads any more only when the node is shutting down.
+            let _ = shared.events.send(ConnEvent::DialFailed { peer, reason }).await;
+        });
+    }
+
+    /// Gives a frame to a connection. Returns whether there was room for it.
+    #[must_use]
+    pub fn send(&self, conn: ConnId, frame: Bytes) -> bool {
+        let outbox = |table: &mut LiveTable| table.connections.get(&conn)?.1.clone();
+        // A connection that is gone is reported as such; its frames go with it.
+        self.shared
+            .live
+            .with(outbox)
+            .is_none_or(|outbox| !matches!(outbox.try_send(frame), Err(mpsc::error::TrySendError::Full(_))))
+    }
+
+    /// Ends a connection. `Closed` follows.
+    pub fn close(&self, conn: ConnId, reason: &CloseReason) {
+        let connection = |table: &mut LiveTable| table.connections.get(&conn).map(|(conn, _)| conn.clone());
+        if let Some(connection) = self.shared.live.with(connection) {
+            let (code, text) = match reason {
+                CloseReason::Duplicate => (peer::DUPLICATE, "another connection is in use"),
+                CloseReason::IdentityElsewhere => {
+                    (peer::IDENTITY_ELSEWHERE, "another process has this node's name")
+                }
+                CloseReason::BrokenRule(rule) => (peer::BROKEN_RULE, rule.as_str()),
+            };
+            peer::close(&connection, code, text);
+        }
+    }
+
+    /// Says goodbye to every peer and releases the sockets.
+    pub async fn shutdown(mut self) {
+        // Without its outbox a connection sends what it has, waits until that has arrived and says goodbye.
+        self.shared.live.with(|table| table.connections.values_mut().for_each(|(_, outbox)| *outbox = None));
+        let quiet = async {
+            while self.shared.live.with(|table| !table.connections.is_empty()) {
+                self.shared.live.1.notified().await;
+            }
+        };
+        let time = Duration::from_millis(GOODBYE_MS_MAX);
+        let said = tokio::time::timeout(time, quiet).await.is_ok();
+        self.cancel.cancel();
+        let closed = tokio::time::timeout(time, self.endpoint.close()).await.is_ok();
+        if !said || !closed {
+            debug!("some peers did not take the goodbye in time");
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+async fn dial(
+    endpoint: &Endpoint,
+    shared: &Shared,
+    peer: EndpointId,
+    addresses: Vec<SocketAddr>,
+) -> Result<(Connection, handshake::Proven), String> {
+    let id = iroh::EndpointId::from_bytes(&peer.0).map_err(|_| "its endpoint id is not a key".to_owned())?;
+    let address = EndpointAddr::from_parts(id, addresses.into_iter().map(TransportAddr::Ip));
+    let connection =
+        endpoint.connect(address, ALPN).await.map_err(|problem| handshake::in_words(&n0_chain(&problem)))?;
+    match handshake::dial(shared, &connection).await {
+        Ok(proven) => Ok((connection, proven)),
+        Err(problem) => {
+            peer::close(&connection, problem.close_code(), problem.told());
+            Err(problem.to_string())
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn n0_chain(problem: &dyn std::error::Error) -> String {
+    let mut text = problem.to_string();
+    let mut cause = problem.source();
+    while let Some(problem) = cause {
+        let next = problem.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = problem.source();
+    }
+    text
+}
+
+async fn accept(endpoint: Endpoint, shared: Arc<Shared>, cancel: CancellationToken) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_COUNT_MAX));
+    let mut tasks = JoinSet::new();
+    while let Some(Some(incoming)) = cancel.run_until_cancelled(endpoint.accept()).await {
+        while tasks.try_join_next().is_some() {}
+        let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let (shared, cancel) = (Arc::clone(&shared), cancel.clone());
+        tasks.spawn(async move {
+            let time = Duration::from_millis(HANDSHAKE_MS_MAX);
+            let taken = tokio::time::timeout(time, take(&shared, incoming));
+            let Some(Ok(Some((connection, proven)))) = cancel.run_until_cancelled(taken).await else {
+                return;
+            };
+            drop(permit);
+            peer::run(&shared, connection, proven, false, &cancel).await;
+        });
+    }
+    tasks.shutdown().await;
+}
+
+/// The handshake with whoever dialled; `None` when it is no member.
+async fn take(
+    shared: &Shared,
+    incoming: iroh::endpoint::Incoming,
+) -> Option<(Connection, handshake::Proven)> {
+    let connection = match incoming.accept() {
+        Ok(accepting) => accepting.await.ok()?,
+        Err(problem) => {
+            debug!(cause = %problem, "an incoming connection came to nothing");
+            return None;
+        }
+    };
+    match handshake::accept(shared, &connection).await {
+        Ok(proven) => Some((connection, proven)),
+        Err(problem) => {
+            let address = path(&connection).and_then(|(address, _)| address);
+            let stranger = EndpointId(*connection.remote_id().as_bytes());
+            shared.strangers.refused(stranger, address, &problem);
+            peer::close(&connection, problem.close_code(), problem.told());
+            None
+        }
+    }
+}

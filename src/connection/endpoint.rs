@@ -1,0 +1,70 @@
+//! The iroh endpoint: bound to our port on IPv4 and IPv6, and silent towards everybody who is not a
+//! configured or discovered peer. No relay, no lookup service, no port mapping, no probes.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use iroh::endpoint::{BindOpts, IdleTimeout, QuicTransportConfig, VarInt, presets};
+use iroh::{Endpoint, NetReportConfig, RelayMode, SecretKey};
+use peat_mesh_core::wire::ALPN;
+
+use super::Settings;
+
+/// How long a peer may be silent before it counts as gone, in milliseconds.
+const IDLE_MS_MAX: u32 = 12_000;
+/// How often a quiet connection shows that it lives, in milliseconds.
+const KEEP_ALIVE_MS: u64 = 3_000;
+/// What one connection may have on its way to this node, in bytes.
+const RECEIVE_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// What one connection may have on its way from this node, in bytes.
+const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Why the endpoint could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "UDP port {port} for QUIC could not be bound: {reason}. Is another node running here? Set PEAT_IROH_BIND_PORT to a free port"
+)]
+pub struct BindError {
+    port: u16,
+    reason: String,
+}
+
+pub(super) async fn bind(settings: &Settings) -> Result<Endpoint, BindError> {
+    let port = settings.port;
+    let wrong = |reason: String| BindError { port, reason };
+    let mut builder = Endpoint::builder(presets::Minimal)
+        .secret_key(SecretKey::from_bytes(&settings.identity.private_key()))
+        .alpns(vec![ALPN.to_vec()])
+        .relay_mode(RelayMode::Disabled)
+        .clear_address_lookup()
+        .net_report_config(NetReportConfig::minimal())
+        .transport_config(transport())
+        .clear_ip_transports();
+    if settings.bind.is_empty() {
+        let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        builder = builder.bind_addr(v4).map_err(|problem| wrong(problem.to_string()))?;
+        // A machine without IPv6 is fine; one where only our IPv6 port is taken is not worth stopping for.
+        let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let optional = BindOpts::default().set_is_required(false);
+        builder = builder.bind_addr_with_opts(v6, optional).map_err(|problem| wrong(problem.to_string()))?;
+    }
+    for ip in &settings.bind {
+        let socket = SocketAddr::from((*ip, port));
+        builder = builder.bind_addr(socket).map_err(|problem| wrong(problem.to_string()))?;
+    }
+    builder.bind().await.map_err(|problem| wrong(super::n0_chain(&problem)))
+}
+
+fn transport() -> QuicTransportConfig {
+    QuicTransportConfig::builder()
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS_MAX))))
+        .keep_alive_interval(Duration::from_millis(KEEP_ALIVE_MS))
+        .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        // One stream of frames in both directions is all there is.
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .build()
+}

@@ -1,0 +1,160 @@
+//! One admitted connection: frames in, frames out, and how it ended.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
+use peat_mesh_core::ConnId;
+use peat_mesh_core::io::Closed;
+use peat_mesh_core::limits;
+use peat_mesh_core::wire::{Decoder, Frame, HEADER_BYTES, WireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::handshake::Proven;
+use super::{ConnEvent, OUTBOX_FRAMES_MAX, Shared, path};
+
+/// Close codes of the protocol.
+pub(super) const GOODBYE: u32 = 0;
+pub(super) const DUPLICATE: u32 = 1;
+pub(super) const IDENTITY_ELSEWHERE: u32 = 2;
+pub(super) const BROKEN_RULE: u32 = 3;
+pub(super) const NO_MEMBER: u32 = 4;
+pub(super) const OTHER_VERSION: u32 = 5;
+
+/// Bytes of received frames of one connection that may wait to be dealt with.
+const INBOUND_BYTES_MAX: usize = 2 * limits::FRAME_BYTES_MAX;
+/// Frames that are written in one go.
+const WRITE_FRAMES_MAX: usize = 128;
+
+pub(super) fn close(connection: &Connection, code: u32, reason: &str) {
+    let bytes = reason.as_bytes();
+    connection.close(VarInt::from_u32(code), &bytes[..bytes.len().min(limits::REASON_BYTES_MAX)]);
+}
+
+/// Runs an admitted connection until it ends, and reports all of it.
+pub(super) async fn run(
+    shared: &Shared,
+    connection: Connection,
+    proven: Proven,
+    dialed: bool,
+    cancel: &CancellationToken,
+) {
+    let Proven { peer, hello, send, recv } = proven;
+    let (outbox, frames) = mpsc::channel(OUTBOX_FRAMES_MAX);
+    let conn = shared.live.add(connection.clone(), outbox);
+    let address = path(&connection).and_then(|(address, _)| address);
+    let admitted = ConnEvent::Admitted { conn, peer, hello, dialed, address };
+    if shared.events.send(admitted).await.is_ok() {
+        let ended = tokio::select! {
+            end = read(shared, conn, recv) => end,
+            end = write(shared, conn, send, frames) => end,
+            _ = connection.closed() => End::Closed,
+            () = cancel.cancelled() => End::Goodbye,
+        };
+        let why = match ended {
+            End::Garbage(problem) => {
+                close(&connection, BROKEN_RULE, &problem.to_string());
+                Closed::Lost(format!("it sent what is not a frame: {problem}"))
+            }
+            End::Goodbye => {
+                close(&connection, GOODBYE, "goodbye");
+                Closed::Goodbye
+            }
+            End::Closed => why(&connection.closed().await),
+        };
+        // Nobody reads any more only when the node is shutting down.
+        let _ = shared.events.send(ConnEvent::Closed { conn, why }).await;
+    }
+    shared.live.remove(conn);
+}
+
+/// Why the tasks of a connection stop.
+enum End {
+    /// The peer broke the rules of the wire.
+    Garbage(WireError),
+    /// This node is stopping.
+    Goodbye,
+    /// The connection ended, or is about to.
+    Closed,
+}
+
+fn why(problem: &ConnectionError) -> Closed {
+    match problem {
+        ConnectionError::ApplicationClosed(close) => match u32::try_from(close.error_code.into_inner()) {
+            Ok(GOODBYE) => Closed::Goodbye,
+            Ok(DUPLICATE) => Closed::Duplicate,
+            Ok(IDENTITY_ELSEWHERE) => Closed::IdentityElsewhere,
+            _ => {
+                Closed::Lost(format!("it closed the connection: {}", String::from_utf8_lossy(&close.reason)))
+            }
+        },
+        ConnectionError::LocallyClosed => Closed::Lost("this node closed the connection".to_owned()),
+        ConnectionError::TimedOut => {
+            Closed::Lost("no sign of life; it is off or the way to it is cut".to_owned())
+        }
+        other => Closed::Lost(other.to_string()),
+    }
+}
+
+/// Frames from the peer to the node.
+async fn read(shared: &Shared, conn: ConnId, mut recv: RecvStream) -> End {
+    let budget = Arc::new(Semaphore::new(INBOUND_BYTES_MAX));
+    loop {
+        match read_frame(&budget, &mut recv).await {
+            Ok(Some((frame, permit))) => {
+                if shared.events.send(ConnEvent::Received { conn, frame, permit }).await.is_err() {
+                    return End::Goodbye;
+                }
+            }
+            // The stream ended: the peer is leaving, and the connection tells how.
+            Ok(None) => return std::future::pending().await,
+            Err(problem) => return End::Garbage(problem),
+        }
+    }
+}
+
+async fn read_frame(
+    budget: &Arc<Semaphore>,
+    recv: &mut RecvStream,
+) -> Result<Option<(Frame, OwnedSemaphorePermit)>, WireError> {
+    let mut header = [0; HEADER_BYTES];
+    if recv.read_exact(&mut header).await.is_err() {
+        return Ok(None);
+    }
+    let bytes = Decoder::default().body_bytes(&header)?;
+    // Wait until earlier frames are dealt with before memory is taken for this one.
+    let cost = limits::frame_cost_bytes(bytes) as u32;
+    let Ok(permit) = Arc::clone(budget).acquire_many_owned(cost).await else { return Ok(None) };
+    let mut body = BytesMut::zeroed(bytes);
+    if recv.read_exact(&mut body).await.is_err() {
+        return Ok(None);
+    }
+    Ok(Some((Frame::decode(header[0], body.freeze())?, permit)))
+}
+
+/// Frames from the node to the peer, until the node gives up the outbox; then all of them have arrived.
+async fn write(
+    shared: &Shared,
+    conn: ConnId,
+    mut send: SendStream,
+    mut frames: mpsc::Receiver<Bytes>,
+) -> End {
+    let mut batch: Vec<Bytes> = Vec::with_capacity(WRITE_FRAMES_MAX);
+    while frames.recv_many(&mut batch, WRITE_FRAMES_MAX).await > 0 {
+        let bytes = batch.iter().map(|frame| limits::frame_cost_bytes(frame.len())).sum();
+        let written = send.write_all_chunks(&mut batch).await;
+        batch.clear();
+        if written.is_err() {
+            return End::Closed;
+        }
+        if shared.events.send(ConnEvent::Sent { conn, bytes }).await.is_err() {
+            return End::Goodbye;
+        }
+    }
+    if send.finish().is_ok() {
+        // Whether it arrived or the connection broke: there is nothing more to wait for.
+        let _ = send.stopped().await;
+    }
+    End::Goodbye
+}

@@ -1,0 +1,193 @@
+//! A running node: the one place where the rooms meet.
+//!
+//! ```text
+//! discovery ──┐                          ┌── store
+//!             ├─▶ driver (owns the hub) ─┤
+//! connection ─┘          ▲               └── writer (owns the replica)
+//!                        └── committed ──────┘
+//! ```
+//!
+//! Reads of clients go straight to the store; writes of clients and of peers meet in the writer.
+
+mod answers;
+mod driver;
+mod folder;
+mod probes;
+mod writer;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use peat_mesh_core::hub::{Hub, load_catalog};
+use peat_mesh_core::replica::Replica;
+use peat_mesh_core::store::{Store, StoreError};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{debug, info};
+
+pub use folder::FolderError;
+
+use crate::config::{Config, Source};
+use crate::connection::{BindError, Network, Settings};
+use crate::discovery::{self, Discovery, EndpointOf, fixed::Fixed, mdns};
+use crate::handle::{Handle, Shared};
+use crate::identity::Identity;
+use crate::store::{OpenError, RedbStore};
+
+/// Events of connections that may wait for the driver.
+const CONNECTION_EVENTS_COUNT_MAX: usize = 1024;
+/// Changes that a slow reader of the feed may be behind before it continues from the store.
+const CHANGES_COUNT_MAX: usize = 4096;
+/// News of peers that a slow reader may be behind.
+const NEWS_COUNT_MAX: usize = 256;
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sockets cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The operating system gave no thread.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A node that runs until [`Node::shutdown`]. Dropping it stops it without goodbyes.
+#[derive(Debug)]
+pub struct Node {
+    handle: Handle,
+    driver: JoinHandle<()>,
+    writer: writer::Writer,
+    leave: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+impl Node {
+    /// Opens the store, binds the sockets and starts to look for peers. Has to be called in a Tokio
+    /// runtime with more than one thread.
+    ///
+    /// # Errors
+    /// When the data folder, the store or a socket cannot be had. Nothing runs then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let identity = Identity::new(config.secret.clone(), config.name.clone());
+        let incarnation = rand::random();
+        let folder = folder::prepare(&config.data_folder)?;
+        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&folder.join("automerge"))?);
+        let catalog = load_catalog(&*store)?;
+        let replica = Replica::new(&*store, rand::random())?;
+        debug!(documents = catalog.len(), ms = started.elapsed().as_millis() as u64, "store opened");
+
+        let (events, connection_events) = mpsc::channel(CONNECTION_EVENTS_COUNT_MAX);
+        let settings = Settings {
+            identity: identity.clone(),
+            incarnation,
+            bind: config.iroh_bind.clone(),
+            port: config.iroh_port,
+        };
+        let network = Network::bind(settings, events).await?;
+        let sources = sources(&config, &identity, incarnation, &network.bound_addresses());
+        let discovery = discovery::start(sources, identity.endpoint_id());
+
+        let changes = broadcast::Sender::new(CHANGES_COUNT_MAX);
+        let news = broadcast::Sender::new(NEWS_COUNT_MAX);
+        let (peers, peers_seen) = watch::channel(Arc::default());
+        let stopping = CancellationToken::new();
+        let leave = CancellationToken::new();
+        let probes = Arc::new(probes::NodeProbes::new(
+            network.bound_addresses(),
+            network.live(),
+            discovery.statuses(),
+        ));
+        let (writer, writes, committed) =
+            writer::start(Arc::clone(&store), replica, changes.clone(), probes.store_problem())
+                .map_err(StartError::Thread)?;
+        let handle = Handle::new(Shared {
+            name: identity.name().clone(),
+            endpoint: identity.endpoint_id(),
+            device_id: identity.device_id(),
+            started,
+            store: Arc::clone(&store),
+            writes: writes.clone(),
+            changes,
+            news: news.clone(),
+            peers: peers_seen,
+            probes: Arc::clone(&probes) as Arc<_>,
+            stopping: stopping.clone(),
+        });
+        let driver = driver::Driver {
+            hub: Hub::new(identity.endpoint_id(), catalog, rand::random()),
+            started,
+            network,
+            discovery,
+            writes,
+            store,
+            probes,
+            news,
+            peers,
+        };
+        let driver = tokio::spawn(driver.run(connection_events, committed, leave.clone()));
+        info!(node_id = %identity.name(), device_id = %identity.device_id(), "Mesh started");
+        let _stop_on_drop = leave.clone().drop_guard();
+        Ok(Self { handle, driver, writer, leave, _stop_on_drop })
+    }
+
+    /// The way to use the node.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Stops: no more requests are taken, all that was accepted is on disk, peers are told goodbye.
+    pub async fn shutdown(self) {
+        self.handle.stopping().cancel();
+        self.leave.cancel();
+        if let Err(problem) = self.driver.await
+            && problem.is_panic()
+        {
+            tracing::error!("the driver of the mesh has panicked; this is a bug: {problem}");
+        }
+        self.writer.stop().await;
+        info!("Mesh stopped node_id={}", self.handle.name());
+    }
+}
+
+fn sources(
+    config: &Config,
+    identity: &Identity,
+    incarnation: u64,
+    bound: &[SocketAddr],
+) -> Vec<Box<dyn Discovery>> {
+    let secret = identity.secret().clone();
+    let endpoint_of: EndpointOf = Arc::new(move |name| secret.endpoint_of(name));
+    let mut sources: Vec<Box<dyn Discovery>> = Vec::new();
+    for source in &config.discovery {
+        match source {
+            Source::Static => {
+                let peers = config.static_peers.clone();
+                sources.push(Box::new(Fixed::new(peers, identity.endpoint_id(), &endpoint_of)));
+            }
+            Source::Mdns => sources.push(Box::new(mdns::Mdns::new(mdns::MdnsConfig {
+                name: identity.name().clone(),
+                port: bound.first().map_or(config.iroh_port, SocketAddr::port),
+                formation_tag: identity.secret().lan_tag(),
+                incarnation: incarnation.to_be_bytes(),
+                interfaces: config.mdns_interfaces.clone(),
+                endpoint_of: Arc::clone(&endpoint_of),
+            }))),
+        }
+    }
+    sources
+}

@@ -1,0 +1,221 @@
+//! The loop that owns the hub: facts in, orders out.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use peat_mesh_core::EndpointId;
+use peat_mesh_core::hub::{Hub, PeerView};
+use peat_mesh_core::io::{CloseReason, Effect, Event, Input};
+use peat_mesh_core::replica::{Job, Outcome, Source, Work};
+use peat_mesh_core::store::Store;
+use peat_mesh_core::wire::Changes;
+use peat_mesh_core::{ConnId, NodeName};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::answers::Answers;
+use super::probes::NodeProbes;
+use crate::connection::{ConnEvent, Network};
+use crate::discovery::{DiscoveryEvent, PeerInfo, Running};
+use crate::handle::WriteRequest;
+
+/// How often the view of the peers is renewed while much happens, in milliseconds.
+const VIEW_EVERY_MS: u64 = 100;
+/// The longest the loop sleeps, in milliseconds.
+const SLEEP_MS_MAX: u64 = 60_000;
+
+pub(super) struct Driver {
+    pub(super) hub: Hub,
+    pub(super) started: Instant,
+    pub(super) network: Network,
+    pub(super) discovery: Running,
+    pub(super) writes: mpsc::Sender<WriteRequest>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) probes: Arc<NodeProbes>,
+    pub(super) news: broadcast::Sender<Event>,
+    pub(super) peers: watch::Sender<Arc<Vec<PeerView>>>,
+}
+
+/// What the loop holds beside its rooms.
+struct Desk {
+    answers: Answers,
+    /// Merges that wait for room in the writer's channel. Each holds its permit, so the connections'
+    /// budgets bound them.
+    merges: VecDeque<WriteRequest>,
+    /// The last reason for which a dial failed, so that the log says it once.
+    dial_failures: HashMap<EndpointId, String>,
+    view_due_ms: Option<u64>,
+    viewed_ms: u64,
+}
+
+impl Driver {
+    pub(super) async fn run(
+        mut self,
+        mut connections: mpsc::Receiver<ConnEvent>,
+        mut committed: mpsc::Receiver<Vec<Outcome>>,
+        leave: CancellationToken,
+    ) {
+        let mut desk = Desk {
+            answers: Answers::new(Arc::clone(&self.store)),
+            merges: VecDeque::new(),
+            dial_failures: HashMap::new(),
+            view_due_ms: None,
+            viewed_ms: 0,
+        };
+        let writes = self.writes.clone();
+        loop {
+            let wakeup = self.wakeup(&desk);
+            tokio::select! {
+                () = leave.cancelled() => break,
+                Some(event) = connections.recv() => self.connection_event(&mut desk, event),
+                Some(outcomes) = committed.recv() => self.feed(&mut desk, Input::Committed(outcomes), None),
+                (conn, answer) = desk.answers.next() => {
+                    self.feed(&mut desk, Input::Answered { conn, answer }, None);
+                }
+                Ok(room) = writes.reserve(), if !desk.merges.is_empty() => {
+                    if let Some(merge) = desk.merges.pop_front() {
+                        room.send(merge);
+                    }
+                }
+                Some(event) = self.discovery.events.recv() => self.discovery_event(&mut desk, event),
+                () = tokio::time::sleep_until(wakeup.into()) => self.feed(&mut desk, Input::Tick, None),
+            }
+            self.renew_view(&mut desk);
+        }
+        self.discovery.shutdown().await;
+        self.network.shutdown().await;
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    fn wakeup(&self, desk: &Desk) -> Instant {
+        let next = self.hub.next_wakeup().into_iter().chain(desk.view_due_ms).min();
+        let latest = self.now_ms() + SLEEP_MS_MAX;
+        // One millisecond more, so that what is due in this one is really due when the loop wakes.
+        self.started + Duration::from_millis(next.unwrap_or(latest).min(latest) + 1)
+    }
+
+    fn connection_event(&mut self, desk: &mut Desk, event: ConnEvent) {
+        match event {
+            ConnEvent::Admitted { conn, peer, hello, dialed, address } => {
+                desk.dial_failures.remove(&peer);
+                self.feed(desk, Input::Admitted { conn, peer, hello, dialed, address }, None);
+            }
+            ConnEvent::Received { conn, frame, permit } => {
+                self.feed(desk, Input::Received { conn, frame }, Some(permit));
+            }
+            ConnEvent::Sent { conn, bytes } => self.feed(desk, Input::Sent { conn, bytes }, None),
+            ConnEvent::Closed { conn, why } => self.feed(desk, Input::Closed { conn, why }, None),
+            ConnEvent::DialFailed { peer, reason } => {
+                self.discovery.dial_failed(peer);
+                if desk.dial_failures.get(&peer) != Some(&reason) {
+                    info!(endpoint_id = %peer.short(), "Peer could not be reached, trying on: {reason}");
+                    desk.dial_failures.insert(peer, reason.clone());
+                }
+                self.feed(desk, Input::DialFailed { peer, reason }, None);
+            }
+        }
+    }
+
+    fn discovery_event(&mut self, desk: &mut Desk, event: DiscoveryEvent) {
+        match event {
+            DiscoveryEvent::PeerFound(info) | DiscoveryEvent::PeerUpdated(info) => {
+                debug!(peer = ?info.name, endpoint_id = %info.endpoint.short(), addresses = ?info.addresses, "peer found");
+                let PeerInfo { endpoint, name, addresses } = info;
+                self.feed(desk, Input::PeerSeen { peer: endpoint, name, addresses }, None);
+            }
+            DiscoveryEvent::PeerLost(peer) => {
+                debug!(endpoint_id = %peer.short(), "peer lost");
+                desk.dial_failures.remove(&peer);
+                self.feed(desk, Input::PeerGone { peer }, None);
+            }
+            DiscoveryEvent::SelfElsewhere { source, addresses } => {
+                // An announcement proves nothing: it is said, but the node stays ready.
+                warn!(
+                    "Another process announces this node's own name by {source} at {addresses:?}. If it is \
+                     one of yours, give each node its own HOSTNAME (or each cluster a PEAT_CLUSTER)"
+                );
+            }
+        }
+    }
+
+    fn feed(&mut self, desk: &mut Desk, input: Input, mut permit: Option<OwnedSemaphorePermit>) {
+        let now_ms = self.now_ms();
+        for effect in self.hub.handle(now_ms, input) {
+            match effect {
+                Effect::Dial { peer, addresses } => self.network.dial(peer, addresses),
+                Effect::Send { conn, frame } => {
+                    if !self.network.send(conn, frame) {
+                        let rule = "it does not take the frames sent to it".to_owned();
+                        self.network.close(conn, &CloseReason::BrokenRule(rule));
+                    }
+                }
+                Effect::Close { conn, reason } => self.network.close(conn, &reason),
+                Effect::Merge { conn, from, changes } => {
+                    desk.merges.push_back(merge(conn, &from, changes, permit.take()));
+                }
+                Effect::Answer { conn, requests } => desk.answers.start(conn, requests),
+                Effect::Notify(event) => {
+                    self.tell(event);
+                    desk.view_due_ms = Some(now_ms);
+                }
+                _ => {}
+            }
+        }
+        desk.view_due_ms.get_or_insert(desk.viewed_ms + VIEW_EVERY_MS);
+    }
+
+    fn tell(&self, event: Event) {
+        match &event {
+            Event::PeerConnected { peer, name, addresses } => {
+                info!(peer = %name, endpoint_id = %peer.short(), ?addresses, "Peer connected to Iroh");
+            }
+            Event::PeerDisconnected { peer, name, reason } => {
+                info!(peer = %name, endpoint_id = %peer.short(), %reason, "Peer disconnected");
+            }
+            Event::SelfElsewhere { detail } => {
+                let detail = format!("another process runs with this node's name and secret: {detail}");
+                warn!("{detail}. Give each node its own HOSTNAME, or each cluster a PEAT_CLUSTER");
+                self.probes.set_self_elsewhere(detail);
+            }
+            _ => {}
+        }
+        // Nobody may be listening.
+        let _ = self.news.send(event);
+    }
+
+    fn renew_view(&self, desk: &mut Desk) {
+        let now_ms = self.now_ms();
+        if desk.view_due_ms.is_some_and(|due| due <= now_ms) {
+            (desk.view_due_ms, desk.viewed_ms) = (None, now_ms);
+            let views = self.hub.peers();
+            self.peers.send_if_modified(|old| {
+                let changed = **old != views;
+                if changed {
+                    *old = Arc::new(views);
+                }
+                changed
+            });
+        }
+    }
+}
+
+fn merge(
+    conn: ConnId,
+    from: &NodeName,
+    changes: Changes,
+    permit: Option<OwnedSemaphorePermit>,
+) -> WriteRequest {
+    let source =
+        Source::Peer { conn, name: from.clone(), audience: changes.audience.into(), repair: changes.repair };
+    let jobs = changes
+        .documents
+        .into_iter()
+        .map(|(doc, chunks)| Job { doc, work: Work::Merge(chunks), source: source.clone() })
+        .collect();
+    WriteRequest::Merge { jobs, permit }
+}

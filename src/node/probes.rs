@@ -1,0 +1,103 @@
+//! What the rooms know at the moment of asking: paths of connections, and whether the node is ready.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+
+use peat_mesh_core::ConnId;
+use tokio::sync::watch;
+
+use crate::connection::Live;
+use crate::discovery::SourceStatus;
+use crate::handle::{Check, Path, Probes};
+
+pub(super) struct NodeProbes {
+    bound: Vec<SocketAddr>,
+    live: Live,
+    store_problem: watch::Sender<Option<String>>,
+    sources: Vec<watch::Receiver<SourceStatus>>,
+    self_elsewhere: Mutex<Option<String>>,
+}
+
+impl NodeProbes {
+    pub(super) fn new(
+        bound: Vec<SocketAddr>,
+        live: Live,
+        sources: Vec<watch::Receiver<SourceStatus>>,
+    ) -> Self {
+        Self {
+            bound,
+            live,
+            store_problem: watch::Sender::new(None),
+            sources,
+            self_elsewhere: Mutex::default(),
+        }
+    }
+
+    /// Where the writer says why it cannot write.
+    pub(super) fn store_problem(&self) -> watch::Sender<Option<String>> {
+        self.store_problem.clone()
+    }
+
+    pub(super) fn set_self_elsewhere(&self, detail: String) {
+        *self.self_elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = Some(detail);
+    }
+
+    fn store_check(&self) -> Check {
+        let problem = self.store_problem.borrow().clone();
+        Check {
+            name: "store",
+            ok: problem.is_none(),
+            detail: problem.unwrap_or_else(|| "open, the last write worked".to_owned()),
+        }
+    }
+
+    fn sockets_check(&self) -> Check {
+        let addresses: Vec<String> = self.bound.iter().map(ToString::to_string).collect();
+        Check {
+            name: "sockets",
+            ok: !addresses.is_empty(),
+            detail: format!("QUIC is bound to {}", addresses.join(", ")),
+        }
+    }
+
+    fn discovery_check(&self) -> Check {
+        let sources: Vec<SourceStatus> = self.sources.iter().map(|source| source.borrow().clone()).collect();
+        let details: Vec<String> = sources.iter().map(ToString::to_string).collect();
+        Check {
+            name: "discovery",
+            // A source that waits for its network keeps no node from serving; all of them at once do.
+            ok: sources.is_empty() || sources.iter().any(|source| source.running),
+            detail: if details.is_empty() {
+                "no source is configured".to_owned()
+            } else {
+                details.join("; ")
+            },
+        }
+    }
+
+    fn identity_check(&self) -> Check {
+        let elsewhere = self.self_elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Check {
+            name: "identity",
+            ok: elsewhere.is_none(),
+            detail: elsewhere.map_or_else(
+                || "no other process with this node's name was met".to_owned(),
+                |detail| format!("{detail}. Give each node its own HOSTNAME, or each cluster a PEAT_CLUSTER, and restart"),
+            ),
+        }
+    }
+}
+
+impl Probes for NodeProbes {
+    fn path(&self, conn: ConnId) -> Option<Path> {
+        self.live.path(conn).map(|(address, rtt_ms)| Path { address, rtt_ms })
+    }
+
+    fn bound_addresses(&self) -> Vec<SocketAddr> {
+        self.bound.clone()
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        vec![self.store_check(), self.sockets_check(), self.discovery_check(), self.identity_check()]
+    }
+}

@@ -1,0 +1,164 @@
+//! The writer: a thread that owns the replica and gives every commit as many jobs as are waiting.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use peat_mesh_core::replica::{Job, Outcome, Replica, Source, WriteError};
+use peat_mesh_core::store::{Change, Origin, Store};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::handle::WriteRequest;
+
+/// Requests that may wait for the writer; whoever brings more waits.
+const WAITING_COUNT_MAX: usize = 1024;
+/// Jobs that share one commit.
+const BATCH_JOBS_MAX: usize = 1024;
+/// Commits whose outcomes may wait for the driver.
+const COMMITTED_COUNT_MAX: usize = 64;
+
+/// The thread, to be stopped and waited for.
+#[derive(Debug)]
+pub(super) struct Writer {
+    writes: mpsc::Sender<WriteRequest>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Writer {
+    /// Finishes what is waiting and ends the thread.
+    pub(super) async fn stop(self) {
+        let _ = self.writes.send(WriteRequest::Stop).await;
+        let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            error!("the writer has panicked; this is a bug");
+        }
+    }
+}
+
+type Started = (Writer, mpsc::Sender<WriteRequest>, mpsc::Receiver<Vec<Outcome>>);
+
+pub(super) fn start(
+    store: Arc<dyn Store>,
+    replica: Replica,
+    changes: broadcast::Sender<Change>,
+    problem: watch::Sender<Option<String>>,
+) -> std::io::Result<Started> {
+    let (writes, waiting) = mpsc::channel(WAITING_COUNT_MAX);
+    let (committed, outcomes) = mpsc::channel(COMMITTED_COUNT_MAX);
+    let desk = Desk { store, replica, changes, committed, problem };
+    let thread = thread::Builder::new().name("peat-writer".to_owned()).spawn(|| desk.run(waiting))?;
+    Ok((Writer { writes: writes.clone(), thread }, writes, outcomes))
+}
+
+struct Desk {
+    store: Arc<dyn Store>,
+    replica: Replica,
+    changes: broadcast::Sender<Change>,
+    committed: mpsc::Sender<Vec<Outcome>>,
+    problem: watch::Sender<Option<String>>,
+}
+
+/// Jobs for one commit, and who waits for them.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Job>,
+    replies: Vec<(usize, oneshot::Sender<Outcome>)>,
+    /// The memory that the peers' frames take.
+    permits: Vec<OwnedSemaphorePermit>,
+    stop: bool,
+}
+
+impl Batch {
+    fn add(&mut self, request: WriteRequest) {
+        match request {
+            WriteRequest::Client { job, reply } => {
+                self.replies.push((self.jobs.len(), reply));
+                self.jobs.push(job);
+            }
+            WriteRequest::Merge { jobs, permit } => {
+                self.jobs.extend(jobs);
+                self.permits.extend(permit);
+            }
+            WriteRequest::Stop => self.stop = true,
+        }
+    }
+}
+
+impl Desk {
+    fn run(mut self, mut waiting: mpsc::Receiver<WriteRequest>) {
+        while let Some(first) = waiting.blocking_recv() {
+            let mut batch = Batch::default();
+            batch.add(first);
+            while batch.jobs.len() < BATCH_JOBS_MAX && !batch.stop {
+                let Ok(next) = waiting.try_recv() else { break };
+                batch.add(next);
+            }
+            let stop = batch.stop;
+            self.commit(batch);
+            if stop {
+                return;
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: Batch) {
+        if batch.jobs.is_empty() {
+            return;
+        }
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let outcomes = self.replica.run(&*self.store, batch.jobs, now_ms);
+        drop(batch.permits);
+        self.note_problems(&outcomes);
+        for change in outcomes.iter().filter_map(change) {
+            // Nobody may be listening.
+            let _ = self.changes.send(change);
+        }
+        for (index, reply) in batch.replies {
+            // The client may have gone.
+            let _ = reply.send(outcomes[index].clone());
+        }
+        // The driver has ended only when the node is shutting down.
+        let _ = self.committed.blocking_send(outcomes);
+    }
+
+    /// Says once when writing begins to fail and once when it works again.
+    fn note_problems(&self, outcomes: &[Outcome]) {
+        let failed = |outcome: &Outcome| match &outcome.result {
+            Err(WriteError::Store(problem)) => Some(problem.to_string()),
+            _ => None,
+        };
+        let problem = outcomes.iter().find_map(failed);
+        let worked = outcomes.iter().any(|outcome| matches!(&outcome.result, Ok(done) if done.seq.is_some()));
+        match (&problem, self.problem.borrow().is_some()) {
+            (Some(problem), false) => {
+                error!("Writing fails, nothing more is acknowledged until it works again: {problem}")
+            }
+            (None, true) if worked => info!("Writing works again"),
+            _ => {}
+        }
+        if problem.is_some() || worked {
+            self.problem.send_replace(problem);
+        }
+        for outcome in outcomes {
+            if let Err(problem @ WriteError::Damaged { .. }) = &outcome.result {
+                warn!("{problem}");
+            }
+        }
+    }
+}
+
+fn change(outcome: &Outcome) -> Option<Change> {
+    let written = outcome.result.as_ref().ok()?;
+    let origin = match &outcome.source {
+        Source::Client => Origin::Local,
+        Source::Peer { name, .. } => Origin::Peer(name.clone()),
+    };
+    Some(Change {
+        seq: written.seq?,
+        doc: outcome.doc.clone(),
+        action: written.action,
+        origin,
+        version: written.heads.version(),
+    })
+}
