@@ -1,1 +1,9 @@
+//! The room from outside: requests to the router, and streams over real sockets.
 
+mod errors;
+mod feed;
+mod rig;
+mod server;
+mod shapes;
+mod sse;
+mod ws;

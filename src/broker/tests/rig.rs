@@ -1,0 +1,229 @@
+//! A node without a network: a store in memory, the real writer, and a handle on both.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use peat_mesh_core::catalog::Catalog;
+use peat_mesh_core::document::{ActorId, Document};
+use peat_mesh_core::hub::Hub;
+use peat_mesh_core::io::{Event, Input};
+use peat_mesh_core::replica::{Job, Replica, Source, Work, Written};
+use peat_mesh_core::store::{Change, MemoryStore, Origin, Store};
+use peat_mesh_core::wire::Hello;
+use peat_mesh_core::{ConnId, DocId, EndpointId, NodeName};
+use serde_json::{Map, Value};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::broker::{Room, routes};
+use crate::handle::{Check, Handle, Path, Probes, Shared, WriteRequest};
+
+/// How long a test waits for what must happen.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Changes that the broadcast of the rig keeps for slow readers.
+pub(super) const BROADCAST_CHANGES: usize = 4;
+
+pub(super) const CONNECTED: EndpointId = EndpointId([0xab; 32]);
+pub(super) const UNNAMED: EndpointId = EndpointId([0xcd; 32]);
+
+fn store() -> MemoryStore {
+    MemoryStore::new()
+}
+
+pub(super) struct Rig {
+    pub(super) room: Room,
+    pub(super) store: MemoryStore,
+    pub(super) news: broadcast::Sender<Event>,
+    pub(super) stopping: CancellationToken,
+    writes: mpsc::Sender<WriteRequest>,
+    writer: JoinHandle<()>,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
+}
+
+struct Fixed {
+    ready: bool,
+}
+
+impl Probes for Fixed {
+    fn path(&self, conn: ConnId) -> Option<Path> {
+        assert_eq!(conn, ConnId(7));
+        Some(Path { address: Some("10.0.0.2:11204".parse().unwrap()), rtt_ms: 0.123_456 })
+    }
+
+    fn bound_addresses(&self) -> Vec<SocketAddr> {
+        vec!["0.0.0.0:11204".parse().unwrap()]
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        let check = |name, ok| Check { name, ok, detail: format!("{name} was looked at") };
+        vec![check("store", true), check("sockets", self.ready)]
+    }
+}
+
+/// Two peers: `alpha/peat-mesh-1` is connected, the other is known by its endpoint id only.
+fn peers() -> watch::Receiver<Arc<Vec<peat_mesh_core::hub::PeerView>>> {
+    let mut hub = Hub::new(EndpointId([1; 32]), Catalog::default(), 7);
+    let name = NodeName::new("alpha/peat-mesh-1").unwrap();
+    hub.handle(
+        0,
+        Input::Admitted {
+            conn: ConnId(7),
+            peer: CONNECTED,
+            hello: Hello { name, incarnation: 3 },
+            dialed: true,
+            address: Some("10.0.0.2:11204".parse().unwrap()),
+        },
+    );
+    let addresses = vec!["10.0.0.3:11204".parse().unwrap()];
+    hub.handle(0, Input::PeerSeen { peer: UNNAMED, name: None, addresses });
+    hub.handle(500, Input::Tick);
+    hub.handle(600, Input::DialFailed { peer: UNNAMED, reason: "nobody answers".to_owned() });
+    watch::channel(Arc::new(hub.peers())).1
+}
+
+impl Rig {
+    pub(super) fn new() -> Self {
+        Self::with(true)
+    }
+
+    pub(super) fn with(ready: bool) -> Self {
+        let store = store();
+        let (writes, requests) = mpsc::channel(16);
+        let (changes, _) = broadcast::channel(BROADCAST_CHANGES);
+        let (news, _) = broadcast::channel(4);
+        let stopping = CancellationToken::new();
+        let shared = Shared {
+            name: NodeName::new("peat-mesh-0").unwrap(),
+            endpoint: EndpointId([1; 32]),
+            device_id: "00112233445566778899aabbccddeeff".to_owned(),
+            started: Instant::now(),
+            store: Arc::new(store.clone()),
+            writes: writes.clone(),
+            changes: changes.clone(),
+            news: news.clone(),
+            peers: peers(),
+            probes: Arc::new(Fixed { ready }),
+            stopping: stopping.clone(),
+        };
+        let writer = tokio::spawn(write(store.clone(), requests, changes));
+        let room = Room::new(Handle::new(shared));
+        Self { room, store, news, stopping, writes, writer }
+    }
+
+    /// Ends the writer, as when the node has stopped while the broker still finishes.
+    pub(super) fn stop_writing(&self) {
+        self.writer.abort();
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        self.room.handle.clone()
+    }
+
+    pub(super) fn router(&self) -> Router {
+        routes(self.room.clone())
+    }
+
+    pub(super) async fn put(&self, doc: &str, value: u64) -> Written {
+        self.handle().put(doc.parse().unwrap(), object(value)).await.unwrap()
+    }
+
+    pub(super) async fn delete(&self, doc: &str) -> Written {
+        self.handle().delete(doc.parse().unwrap()).await.unwrap()
+    }
+
+    /// A document that comes from a peer.
+    pub(super) async fn receive(&self, doc: &str, from: &str) {
+        let mut document = Document::new(&ActorId::from([9; 16]));
+        let changes = document.put(&object(1), 0).unwrap().unwrap();
+        let source = Source::Peer {
+            conn: ConnId(7),
+            name: NodeName::new(from).unwrap(),
+            audience: Arc::new([]),
+            repair: false,
+        };
+        let job = Job { doc: doc.parse().unwrap(), work: Work::Merge(changes), source };
+        let (reply, outcome) = oneshot::channel();
+        self.writes.send(WriteRequest { job, reply }).await.unwrap();
+        outcome.await.unwrap().result.unwrap();
+    }
+
+    pub(super) async fn get(&self, uri: &str) -> Reply {
+        self.send(Request::get(uri), "").await
+    }
+
+    pub(super) async fn put_json(&self, uri: &str, body: &'static str) -> Reply {
+        self.send(Request::put(uri).header("content-type", "application/json"), body).await
+    }
+
+    pub(super) async fn send(&self, request: axum::http::request::Builder, body: impl Into<Body>) -> Reply {
+        let request = request.body(body.into()).unwrap();
+        let response = self.router().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8(body.into()).unwrap();
+        Reply { status: head.status, headers: head.headers, text }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
+}
+
+impl Reply {
+    pub(super) fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), "application/json", "{self:?}");
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+pub(super) fn object(value: u64) -> Map<String, Value> {
+    Map::from_iter([("value".to_owned(), value.into())])
+}
+
+pub(super) fn doc(text: &str) -> DocId {
+    text.parse().unwrap()
+}
+
+pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("this should have happened by now")
+}
+
+/// The node's writer, as far as the broker can tell.
+async fn write(
+    store: MemoryStore,
+    mut requests: mpsc::Receiver<WriteRequest>,
+    changes: broadcast::Sender<Change>,
+) {
+    let mut replica = Replica::new(&store, [2; 16]).unwrap();
+    while let Some(WriteRequest { job, reply }) = requests.recv().await {
+        let origin = match &job.source {
+            Source::Client => Origin::Local,
+            Source::Peer { name, .. } => Origin::Peer(name.clone()),
+        };
+        let outcome = replica.run(&store as &dyn Store, vec![job], 0).remove(0);
+        if let Ok(Written { seq: Some(seq), action, heads, .. }) = &outcome.result {
+            let (doc, version) = (outcome.doc.clone(), heads.version());
+            // Nobody may be listening.
+            let _ = changes.send(Change { seq: *seq, doc, action: *action, origin, version });
+        }
+        let _ = reply.send(outcome);
+    }
+}
