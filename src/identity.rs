@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn identities_of_version_1_stay_what_they_are() {
-        assert_eq!(identity(1, "peat-mesh-0").device_id(), "DEVICE_ID");
+        assert_eq!(identity(1, "peat-mesh-0").device_id(), "f3bf47e134255f1094549c686e8595e5");
     }
 
     #[test]

@@ -1,1 +1,125 @@
+use std::collections::BTreeMap;
 
+use super::*;
+
+const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn mistakes(pairs: &[(&str, &str)]) -> Vec<Mistake> {
+    read(&variables(pairs)).unwrap_err().0
+}
+
+fn with(extra: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let mut all = variables(&[("PEAT_FORMATION_SECRET", SECRET), ("PEAT_DISCOVERY", "mdns")]);
+    all.append(&mut variables(extra));
+    all
+}
+
+#[test]
+fn the_defaults_are_those_of_the_guide() {
+    let config = read(&with(&[("HOME", "/home/me")])).unwrap();
+    assert_eq!(config.name.as_str(), "peat-mesh-0");
+    assert_eq!(config.discovery, [Source::Mdns]);
+    assert_eq!((config.broker_port, config.iroh_port), (8081, 11204));
+    assert_eq!(config.broker_bind.to_string(), "127.0.0.1");
+    assert_eq!(config.data_folder.path, PathBuf::from("/data"));
+    assert_eq!(config.data_folder.fallback, Some("/home/me/.local/state/peat-mesh".into()));
+    assert!(config.static_peers.is_empty() && config.mdns_interfaces.is_none());
+    assert_eq!(log(&with(&[])).unwrap(), LogConfig::default());
+}
+
+#[test]
+fn what_is_set_is_taken() {
+    let config = read(&with(&[
+        ("HOSTNAME", "vehicle-7"),
+        ("PEAT_CLUSTER", "alpha"),
+        ("PEAT_DATA_DIR", "/tmp/x"),
+        ("PEAT_BROKER_BIND", "::"),
+        ("PEAT_BROKER_PORT", "0"),
+        ("PEAT_IROH_BIND_PORT", " 4000 "),
+        ("PEAT_MDNS_INTERFACES", "eth0, 10.0.0.1"),
+        ("PEAT_LOG_FORMAT", "json"),
+    ]))
+    .unwrap();
+    assert_eq!(config.name.as_str(), "alpha/vehicle-7");
+    assert_eq!(config.data_folder, DataFolder { path: "/tmp/x".into(), fallback: None });
+    assert_eq!((config.broker_port, config.iroh_port), (0, 4000));
+    assert_eq!(config.mdns_interfaces.unwrap(), ["eth0", "10.0.0.1"]);
+}
+
+#[test]
+fn static_discovery_is_added_when_there_are_static_peers() {
+    let config = read(&with(&[("PEAT_STATIC_PEERS", "b@127.0.0.1:1")])).unwrap();
+    assert_eq!(config.discovery, [Source::Mdns, Source::Static]);
+    let both = [("PEAT_DISCOVERY", "static,mdns"), ("PEAT_STATIC_PEERS", "b@127.0.0.1:1")];
+    assert_eq!(read(&with(&both)).unwrap().discovery, [Source::Mdns, Source::Static]);
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_variable_problem_and_example() {
+    let found = mistakes(&[
+        ("PEAT_FORMATION_SECRET", "c2hvcnQ="),
+        ("HOSTNAME", "no spaces"),
+        ("PEAT_DISCOVERY", "mdns,carrier-pigeon"),
+        ("PEAT_STATIC_PEERS", "nobody"),
+        ("PEAT_BROKER_BIND", "localhost"),
+        ("PEAT_BROKER_PORT", "65536"),
+        ("PEAT_IROH_BIND_PORT", "udp"),
+        ("PEAT_IROH_RELAY_URLS", "https://relay.example"),
+        ("PEAT_LOG_FORMAT", "xml"),
+        ("RUST_LOG", "info,=,"),
+    ]);
+    let variables: Vec<_> = found.iter().map(|mistake| mistake.variable).collect();
+    assert_eq!(
+        variables,
+        [
+            "PEAT_FORMATION_SECRET",
+            "HOSTNAME",
+            "PEAT_STATIC_PEERS",
+            "PEAT_DISCOVERY",
+            "PEAT_BROKER_BIND",
+            "PEAT_BROKER_PORT",
+            "PEAT_IROH_BIND_PORT",
+            "PEAT_IROH_RELAY_URLS",
+            "PEAT_LOG_FORMAT",
+            "RUST_LOG",
+        ]
+    );
+    for mistake in &found {
+        assert!(!mistake.problem.is_empty() && !mistake.example.is_empty(), "{mistake}");
+        assert!(!mistake.to_string().contains("c2hvcnQ="), "the secret is not shown: {mistake}");
+    }
+}
+
+#[test]
+fn kubernetes_is_a_clear_mistake_until_it_is_there() {
+    let by_default = mistakes(&[("PEAT_FORMATION_SECRET", SECRET)]);
+    assert_eq!(by_default.len(), 1);
+    assert!(by_default[0].problem.contains("its default, kubernetes"), "{}", by_default[0]);
+    let asked = mistakes(&[("PEAT_FORMATION_SECRET", SECRET), ("PEAT_DISCOVERY", "kubernetes")]);
+    assert!(asked[0].problem.contains("not available in this version"), "{}", asked[0]);
+}
+
+#[test]
+fn static_discovery_without_peers_is_a_mistake() {
+    let found = mistakes(&[("PEAT_FORMATION_SECRET", SECRET), ("PEAT_DISCOVERY", "static")]);
+    assert_eq!(found[0].variable, "PEAT_STATIC_PEERS");
+}
+
+#[test]
+fn a_missing_secret_says_how_to_make_one() {
+    let found = mistakes(&[("PEAT_DISCOVERY", "mdns")]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].to_string().contains("openssl rand -base64 32"), "{}", found[0]);
+}
+
+#[test]
+fn a_cluster_or_host_name_with_a_slash_is_refused() {
+    for pair in [("HOSTNAME", "a/b"), ("PEAT_CLUSTER", "a/b"), ("PEAT_CLUSTER", "ä")] {
+        let found = read(&with(&[pair])).unwrap_err().0;
+        assert_eq!((found.len(), found[0].variable), (1, pair.0), "{found:?}");
+    }
+}

@@ -154,7 +154,7 @@ impl Rig {
         };
         let job = Job { doc: doc.parse().unwrap(), work: Work::Merge(changes), source };
         let (reply, outcome) = oneshot::channel();
-        self.writes.send(WriteRequest { job, reply }).await.unwrap();
+        self.writes.send(WriteRequest::Client { job, reply }).await.unwrap();
         outcome.await.unwrap().result.unwrap();
     }
 
@@ -213,7 +213,7 @@ async fn write(
     changes: broadcast::Sender<Change>,
 ) {
     let mut replica = Replica::new(&store, [2; 16]).unwrap();
-    while let Some(WriteRequest { job, reply }) = requests.recv().await {
+    while let Some(WriteRequest::Client { job, reply }) = requests.recv().await {
         let origin = match &job.source {
             Source::Client => Origin::Local,
             Source::Peer { name, .. } => Origin::Peer(name.clone()),
