@@ -133,7 +133,7 @@ async fn show(handles: Vec<Handle>) -> Result<(), DemoError> {
     Ok(())
 }
 
-async fn write(handle: &Handle, airports: Vec<(DocId, Map<String, Value>)>) -> Result<(), DemoError> {
+async fn write(handle: &Handle, airports: Vec<airports::Airport>) -> Result<(), DemoError> {
     let mut writes = JoinSet::new();
     for (doc, object) in airports {
         if writes.len() >= WRITES_COUNT_MAX {

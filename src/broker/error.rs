@@ -94,19 +94,20 @@ fn is_full(error: &StoreError) -> bool {
 }
 
 impl From<RequestError> for ApiError {
-    /// The one place where a failing store is written to the log.
+    /// The one place where a failed read is written to the log; failed writes are told by the writer,
+    /// once and not for each client.
     fn from(error: RequestError) -> Self {
-        let error = match error {
+        match error {
             RequestError::Write(WriteError::NotFound { doc }) => Self::NoDocument { doc },
             RequestError::Write(error @ WriteError::Refused { .. }) => Self::Refused(error.to_string()),
-            RequestError::Write(WriteError::Store(error)) | RequestError::Store(error) => Self::Store(error),
+            RequestError::Write(WriteError::Store(error)) => Self::Store(error),
             RequestError::Write(error) => Self::Damaged(error.to_string()),
+            RequestError::Store(error) => {
+                tracing::error!(%error, "a request could not be answered");
+                Self::Store(error)
+            }
             RequestError::Stopping => Self::Stopping,
-        };
-        if matches!(error, Self::Store(_) | Self::Damaged(_)) {
-            tracing::error!(%error, "a request failed in the store");
         }
-        error
     }
 }
 

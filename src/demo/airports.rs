@@ -5,15 +5,18 @@ use serde_json::{Map, Value};
 
 const LINES: &str = include_str!("airports.ndjson");
 
-/// Every airport with its address.
+/// An airport and where it is stored.
+pub(super) type Airport = (DocId, Map<String, Value>);
+
+/// Every airport.
 ///
 /// # Errors
 /// When a line is not an airport, in words.
-pub(super) fn all() -> Result<Vec<(DocId, Map<String, Value>)>, String> {
+pub(super) fn all() -> Result<Vec<Airport>, String> {
     LINES.lines().map(airport).collect()
 }
 
-fn airport(line: &str) -> Result<(DocId, Map<String, Value>), String> {
+fn airport(line: &str) -> Result<Airport, String> {
     let object: Map<String, Value> = serde_json::from_str(line).map_err(|problem| problem.to_string())?;
     let ident = object.get("ident").and_then(Value::as_str).ok_or("an airport without an ident")?;
     let doc = DocId::new(super::COLLECTION, ident).map_err(|problem| problem.to_string())?;

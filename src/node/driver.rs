@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use peat_mesh_core::EndpointId;
 use peat_mesh_core::hub::{Hub, PeerView};
 use peat_mesh_core::io::{CloseReason, Effect, Event, Input};
@@ -148,12 +149,7 @@ impl Driver {
         for effect in self.hub.handle(now_ms, input) {
             match effect {
                 Effect::Dial { peer, addresses } => self.network.dial(peer, addresses),
-                Effect::Send { conn, frame } => {
-                    if !self.network.send(conn, frame) {
-                        let rule = "it does not take the frames sent to it".to_owned();
-                        self.network.close(conn, &CloseReason::BrokenRule(rule));
-                    }
-                }
+                Effect::Send { conn, frame } => self.send(conn, frame),
                 Effect::Close { conn, reason } => self.network.close(conn, &reason),
                 Effect::Merge { conn, from, changes } => {
                     desk.merges.push_back(merge(conn, &from, changes, permit.take()));
@@ -167,6 +163,13 @@ impl Driver {
             }
         }
         desk.view_due_ms.get_or_insert(desk.viewed_ms + VIEW_EVERY_MS);
+    }
+
+    fn send(&self, conn: ConnId, frame: Bytes) {
+        if !self.network.send(conn, frame) {
+            let rule = "it does not take the frames sent to it".to_owned();
+            self.network.close(conn, &CloseReason::BrokenRule(rule));
+        }
     }
 
     fn tell(&self, event: Event) {
