@@ -141,7 +141,7 @@ pub(super) fn open(folder: &Path) -> Result<(Database, Held), OpenError> {
 
 /// Opens a file that exists.
 pub(super) fn open_file(path: &Path) -> Result<(Database, Held), OpenError> {
-    tracing::info!("Opening redb database with cache_size={CACHE_SIZE_BYTES} bytes");
+    tracing::info!(file = %path.display(), "Opening redb database with cache_size={CACHE_SIZE_BYTES} bytes");
     let file =
         OpenOptions::new().read(true).write(true).open(path).map_err(|source| OpenError::io(path, source))?;
     let len = file.metadata().map_err(|source| OpenError::io(path, source))?.len();
