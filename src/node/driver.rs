@@ -182,8 +182,9 @@ impl Driver {
             }
             Event::SelfElsewhere { detail } => {
                 let detail = format!("another process runs with this node's name and secret: {detail}");
+                // Readiness first: whoever sees the line finds the check failed.
+                self.probes.set_self_elsewhere(detail.clone());
                 warn!("{detail}. Give each node its own HOSTNAME, or each cluster a PEAT_CLUSTER");
-                self.probes.set_self_elsewhere(detail);
             }
             _ => {}
         }
