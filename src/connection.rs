@@ -38,6 +38,9 @@ const DIAL_MS_MAX: u64 = 10_000;
 const OUTBOX_FRAMES_MAX: usize = 32 * 1024;
 /// How long the goodbyes may take, in milliseconds.
 const GOODBYE_MS_MAX: u64 = 2_000;
+/// How long the endpoint may take to close after that, in milliseconds. A dial that nobody has answered yet
+/// takes three probe time-outs at QUIC's initial round-trip time, which are 3 s.
+const CLOSE_MS_MAX: u64 = 4_000;
 
 /// Something that happened on the network.
 #[derive(Debug)]
@@ -261,6 +264,7 @@ impl Network {
         let time = Duration::from_millis(GOODBYE_MS_MAX);
         let said = tokio::time::timeout(time, quiet).await.is_ok();
         self.cancel.cancel();
+        let time = Duration::from_millis(CLOSE_MS_MAX);
         let closed = tokio::time::timeout(time, self.endpoint.close()).await.is_ok();
         if !said || !closed {
             debug!("some peers did not take the goodbye in time");
