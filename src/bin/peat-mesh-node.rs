@@ -1,5 +1,6 @@
 //! The node as a program: environment in, log lines and an exit status out.
 
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use peat_mesh::environment::{self, Environment};
 use peat_mesh::identity::{FormationSecret, Identity};
 use peat_mesh::service::Service;
 use peat_mesh::{demo, telemetry};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
 /// Exit status for a mistake in the environment or on the command line (sysexits' EX_USAGE).
@@ -21,7 +22,7 @@ const THREADS_GRACE: Duration = Duration::from_millis(500);
 
 /// Keeps JSON documents in step between machines with no server in the middle.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = AFTER_HELP)]
+#[command(name = "peat-mesh-node", version, about, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -130,8 +131,9 @@ fn demo(exit: bool) -> ExitCode {
         return failed(problem);
     }
     on_runtime(async {
+        let mut signals = StopSignals::watch();
         let stop = async {
-            stop_signal().await;
+            signals.next().await;
         };
         match demo::run(exit, stop).await {
             Ok(()) => ExitCode::SUCCESS,
@@ -150,6 +152,7 @@ fn run() -> ExitCode {
         return failed(problem);
     }
     on_runtime(async {
+        let mut signals = StopSignals::watch();
         let mut service = match Service::start(config, GRACE).await {
             Ok(service) => service,
             Err(problem) => {
@@ -158,7 +161,7 @@ fn run() -> ExitCode {
             }
         };
         let status = tokio::select! {
-            name = stop_signal() => {
+            name = signals.next() => {
                 info!("{name}: shutting down");
                 ExitCode::SUCCESS
             }
@@ -172,15 +175,28 @@ fn run() -> ExitCode {
     })
 }
 
-/// Waits for SIGTERM or SIGINT and names it.
-async fn stop_signal() -> &'static str {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        error!("signals cannot be watched; stop this node with SIGKILL");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+/// Signals that stop the node. From its making on they no longer end the process by themselves.
+struct StopSignals(io::Result<(Signal, Signal)>);
+
+impl StopSignals {
+    /// Has to be called in the runtime, before there is anything to stop.
+    fn watch() -> Self {
+        let both = signal(SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+        if let Err(problem) = &both {
+            error!("signals cannot be watched; stop this node with SIGKILL: {problem}");
+        }
+        Self(both)
+    }
+
+    /// Waits for the first of them and names it.
+    async fn next(&mut self) -> &'static str {
+        let Ok((terminate, interrupt)) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
     }
 }
