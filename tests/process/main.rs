@@ -1,0 +1,15 @@
+//! The node as a program: real processes with an environment made from nothing, judged by what they
+//! print, answer and leave behind.
+
+#![cfg(feature = "node")]
+
+#[path = "../common/process.rs"]
+mod common;
+
+mod crashes;
+mod disk;
+mod environment;
+mod log;
+mod starting;
+mod stopping;
+mod twins;
