@@ -70,7 +70,6 @@ pub struct Node {
     handle: Handle,
     driver: JoinHandle<()>,
     writer: writer::Writer,
-    leave: CancellationToken,
     _stop_on_drop: DropGuard,
 }
 
@@ -140,8 +139,8 @@ impl Node {
         };
         let driver = tokio::spawn(driver.run(connection_events, committed, leave.clone()));
         info!(node_id = %identity.name(), device_id = %identity.device_id(), "Mesh started");
-        let _stop_on_drop = leave.clone().drop_guard();
-        Ok(Self { handle, driver, writer, leave, _stop_on_drop })
+        let _stop_on_drop = leave.drop_guard();
+        Ok(Self { handle, driver, writer, _stop_on_drop })
     }
 
     /// The way to use the node.
@@ -153,13 +152,13 @@ impl Node {
     /// Stops: no more requests are taken, all that was accepted is on disk, peers are told goodbye.
     pub async fn shutdown(self) {
         self.handle.stopping().cancel();
-        self.leave.cancel();
+        // The driver ends after the writer, so that peers get what was acknowledged last.
+        self.writer.stop().await;
         if let Err(problem) = self.driver.await
             && problem.is_panic()
         {
             tracing::error!("the driver of the mesh has panicked; this is a bug: {problem}");
         }
-        self.writer.stop().await;
         info!("Mesh stopped node_id={}", self.handle.name());
     }
 }

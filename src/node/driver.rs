@@ -71,7 +71,11 @@ impl Driver {
             tokio::select! {
                 () = leave.cancelled() => break,
                 Some(event) = connections.recv() => self.connection_event(&mut desk, event),
-                Some(outcomes) = committed.recv() => self.feed(&mut desk, Input::Committed(outcomes), None),
+                outcomes = committed.recv() => match outcomes {
+                    Some(outcomes) => self.feed(&mut desk, Input::Committed(outcomes), None),
+                    // The writer has stopped, and all that it wrote has been given to the peers.
+                    None => break,
+                },
                 (conn, answer) = desk.answers.next() => {
                     self.feed(&mut desk, Input::Answered { conn, answer }, None);
                 }
