@@ -131,7 +131,7 @@ impl Kind {
     async fn serve(self, stream: TcpStream, place: OwnedSemaphorePermit, stopping: CancellationToken) {
         // Answers and events are small and must not wait for the next one.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(cause = %error, "a connection was gone before it was served");
+            tracing::trace!(%error, "a connection was gone before it was served");
             return;
         }
         let stream = Patient::new(stream, Duration::from_secs(WRITE_STALL_SECS_MAX));
@@ -146,7 +146,7 @@ impl Kind {
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(cause = %error, "a connection ended early");
+            tracing::trace!(%error, "a connection ended early");
         }
         drop(place);
     }
