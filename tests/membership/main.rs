@@ -1,0 +1,13 @@
+//! Who may speak to a node and what: raw QUIC endpoints as strangers and as members that misbehave,
+//! against real processes. Whatever they do, two honest nodes go on.
+
+#![cfg(feature = "node")]
+#![allow(unreachable_pub)]
+
+#[path = "../common/process.rs"]
+mod common;
+
+mod garbage;
+mod members;
+mod raw;
+mod strangers;
