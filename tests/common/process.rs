@@ -39,7 +39,7 @@ struct Read_ {
 }
 
 impl Lines {
-    fn follow(output: impl Read + Send + 'static) -> Self {
+    pub fn follow(output: impl Read + Send + 'static) -> Self {
         let lines = Self::default();
         let writer = lines.clone();
         thread::spawn(move || {
@@ -70,7 +70,7 @@ impl Lines {
     }
 
     /// Waits for a line after the first `skip` ones; `None` when the output ends or the time is over.
-    fn find(&self, skip: usize, wanted: impl Fn(&str) -> bool) -> Option<String> {
+    pub fn find(&self, skip: usize, wanted: impl Fn(&str) -> bool) -> Option<String> {
         let deadline = Instant::now() + PATIENCE;
         let (read, changed) = &*self.0;
         let mut read = read.lock().unwrap();
