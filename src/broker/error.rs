@@ -76,21 +76,10 @@ impl ApiError {
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotAWebSocket(_) => StatusCode::UPGRADE_REQUIRED,
             Self::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Store(error) if is_full(error) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Store(StoreError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Store(_) | Self::Busy { .. } | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
-}
-
-/// Whether there is no space left for the store. A [`StoreError`] has its cause in words only, so this
-/// looks for the words of the operating systems.
-fn is_full(error: &StoreError) -> bool {
-    const WORDS: [&str; 4] = ["no space left", "no space for", "disk full", "quota exceeded"];
-    let StoreError::Io { reason, .. } = error else {
-        return false;
-    };
-    let reason = reason.to_ascii_lowercase();
-    WORDS.iter().any(|words| reason.contains(words))
 }
 
 impl From<RequestError> for ApiError {

@@ -97,12 +97,17 @@ pub enum OpenError {
     },
 }
 
+/// Whether an I/O error means that there is no space left.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 impl OpenError {
     fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Self::NotWritable { path, source },
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::NoSpace { path, source },
+            _ if is_full(&source) => Self::NoSpace { path, source },
             // How redb and a read behind the end say that the content is wrong.
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => Self::damaged(&path, &source),
             _ => Self::Io { path, reason: source.to_string() },

@@ -151,7 +151,11 @@ impl RedbStore {
             Ok(Err(Fault::Store(error))) => return Err(error),
             Ok(Err(Fault::Redb(Error::Corrupted(reason)))) => return Err(self.corrupt(&reason)),
             Ok(Err(Fault::Redb(error))) => {
-                StoreError::Io { operation: operation(), reason: error.to_string() }
+                let (operation, reason) = (operation(), error.to_string());
+                match error {
+                    Error::Io(io) if open::is_full(&io) => StoreError::Full { operation, reason },
+                    _ => StoreError::Io { operation, reason },
+                }
             }
             Err(panic) => self.corrupt(&open::panic_message(panic.as_ref())),
         };

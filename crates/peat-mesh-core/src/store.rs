@@ -145,6 +145,16 @@ pub enum StoreError {
         /// The cause in words.
         reason: String,
     },
+    /// There is no space left. Reads go on; writes work again when some is freed.
+    #[error(
+        "the store could not {operation}, its disk is full: {reason}. Free some space; nothing has to be restarted"
+    )]
+    Full {
+        /// What was tried.
+        operation: String,
+        /// The cause in words.
+        reason: String,
+    },
     /// What is stored cannot be understood.
     #[error("the store holds something it cannot read: {reason}")]
     Corrupt {

@@ -119,7 +119,7 @@ fn a_full_disk_fails_the_commit_and_the_store_goes_on() {
     fill_disk(&store);
     let error = store.commit(&many(100..1_000)).unwrap_err();
     assert!(
-        matches!(&error, StoreError::Io { operation, .. } if operation == "commit 900 documents"),
+        matches!(&error, StoreError::Full { operation, .. } if operation == "commit 900 documents"),
         "{error:?}"
     );
 

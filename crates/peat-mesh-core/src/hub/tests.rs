@@ -1,1 +1,224 @@
+use bytes::{Bytes, BytesMut};
 
+use super::*;
+use crate::heads::ChangeHash;
+use crate::replica::Written;
+use crate::store::Action;
+use crate::wire::Decoder;
+
+const ME: EndpointId = EndpointId([5; 32]);
+const SMALLER: EndpointId = EndpointId([1; 32]);
+const LARGER: EndpointId = EndpointId([9; 32]);
+
+fn hub() -> Hub {
+    Hub::new(ME, Catalog::default(), 7)
+}
+
+fn seen(peer: EndpointId, port: u16) -> Input {
+    Input::PeerSeen { peer, name: None, addresses: vec![SocketAddr::from(([127, 0, 0, 1], port))] }
+}
+
+fn admitted(conn: u64, peer: EndpointId, incarnation: u64, dialed: bool) -> Input {
+    let hello = Hello { name: crate::NodeName::new("peer").unwrap(), incarnation };
+    Input::Admitted { conn: ConnId(conn), peer, hello, dialed, address: None }
+}
+
+fn dials(effects: &[Effect]) -> Vec<EndpointId> {
+    let dial = |effect: &Effect| match effect {
+        Effect::Dial { peer, .. } => Some(*peer),
+        _ => None,
+    };
+    effects.iter().filter_map(dial).collect()
+}
+
+fn closes(effects: &[Effect]) -> Vec<(ConnId, CloseReason)> {
+    let close = |effect: &Effect| match effect {
+        Effect::Close { conn, reason } => Some((*conn, reason.clone())),
+        _ => None,
+    };
+    effects.iter().filter_map(close).collect()
+}
+
+fn frames(effects: &[Effect]) -> Vec<(ConnId, Frame)> {
+    let frame = |effect: &Effect| match effect {
+        Effect::Send { conn, frame } => {
+            let frame = Decoder::default().take(&mut BytesMut::from(&frame[..])).unwrap().unwrap();
+            Some((*conn, frame))
+        }
+        _ => None,
+    };
+    effects.iter().filter_map(frame).collect()
+}
+
+fn connected(hub: &Hub) -> Vec<ConnId> {
+    hub.peers().iter().filter_map(|view| view.conn).collect()
+}
+
+fn written(doc: &str, number: u8, source: Source, bytes: usize) -> Outcome {
+    let written = Written {
+        heads: Heads::new(vec![ChangeHash([number; 32])]),
+        seq: Some(number.into()),
+        action: Action::Put,
+        created: true,
+        new: Bytes::from(vec![number; bytes]),
+        missing: false,
+    };
+    Outcome { doc: doc.parse().unwrap(), source, result: Ok(written) }
+}
+
+#[test]
+fn the_smaller_id_dials_at_once_and_the_larger_after_a_grace() {
+    let mut hub = hub();
+    assert_eq!(dials(&hub.handle(0, seen(LARGER, 1))), [LARGER]);
+    assert_eq!(dials(&hub.handle(0, seen(SMALLER, 1))), []);
+    assert_eq!(hub.next_wakeup(), Some(limits::DIAL_GRACE_MS));
+    assert_eq!(dials(&hub.handle(limits::DIAL_GRACE_MS, Input::Tick)), [SMALLER]);
+}
+
+#[test]
+fn a_peer_that_cannot_be_reached_is_dialled_for_ever_with_growing_waits() {
+    let mut hub = hub();
+    hub.handle(0, seen(LARGER, 1));
+    let (mut now, mut waits) = (0, Vec::new());
+    for _ in 0..12 {
+        hub.handle(now, Input::DialFailed { peer: LARGER, reason: "no answer".to_owned() });
+        let next = hub.next_wakeup().unwrap();
+        waits.push(next - now);
+        now = next;
+        assert_eq!(dials(&hub.handle(now, Input::Tick)), [LARGER]);
+    }
+    assert!(waits[0] <= 2 * limits::DIAL_RETRY_MS_MIN, "{waits:?}");
+    assert!(waits.iter().all(|wait| *wait <= limits::DIAL_RETRY_MS_MAX * 5 / 4), "{waits:?}");
+    assert!(*waits.last().unwrap() >= limits::DIAL_RETRY_MS_MAX / 2, "{waits:?}");
+    assert_eq!(hub.peers()[0].last_error.as_deref(), Some("no answer"));
+}
+
+#[test]
+fn an_address_that_changed_is_dialled_at_once() {
+    let mut hub = hub();
+    hub.handle(0, seen(LARGER, 1));
+    hub.handle(10, Input::DialFailed { peer: LARGER, reason: "no answer".to_owned() });
+    assert_eq!(dials(&hub.handle(11, seen(LARGER, 1))), [], "nothing new");
+    assert_eq!(dials(&hub.handle(12, seen(LARGER, 2))), [LARGER]);
+}
+
+#[test]
+fn of_two_connections_made_at_once_both_sides_keep_that_of_the_smaller_id() {
+    for peer_first in [true, false] {
+        let mut hub = hub();
+        // The peer is larger, so the connection that this node dialled stays.
+        let (kept, given_up) = if peer_first { (2, 1) } else { (1, 2) };
+        hub.handle(0, admitted(1, LARGER, 1, !peer_first));
+        let effects = hub.handle(5, admitted(2, LARGER, 1, peer_first));
+        assert_eq!(closes(&effects), [(ConnId(given_up), CloseReason::Duplicate)]);
+        assert_eq!(connected(&hub), [ConnId(kept)]);
+        hub.handle(6, Input::Closed { conn: ConnId(given_up), why: Closed::Duplicate });
+        assert_eq!(connected(&hub), [ConnId(kept)]);
+    }
+}
+
+#[test]
+fn a_peer_that_dials_again_later_has_lost_the_old_connection() {
+    let mut hub = hub();
+    hub.handle(0, admitted(1, LARGER, 1, true));
+    let effects = hub.handle(RACE_MS, admitted(2, LARGER, 1, false));
+    assert_eq!(closes(&effects), [(ConnId(1), CloseReason::Duplicate)]);
+    assert_eq!(connected(&hub), [ConnId(2)]);
+}
+
+#[test]
+fn a_restarted_peer_takes_the_place_of_its_old_process_at_once() {
+    let mut hub = hub();
+    hub.handle(0, admitted(1, LARGER, 1, true));
+    let effects = hub.handle(1, admitted(2, LARGER, 2, false));
+    assert_eq!(closes(&effects), [(ConnId(1), CloseReason::IdentityElsewhere)]);
+    assert_eq!(connected(&hub), [ConnId(2)]);
+}
+
+#[test]
+fn a_node_that_meets_its_own_identity_says_so() {
+    let mut hub = hub();
+    let effects = hub.handle(0, admitted(1, ME, 2, false));
+    assert_eq!(closes(&effects), [(ConnId(1), CloseReason::IdentityElsewhere)]);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Notify(Event::SelfElsewhere { .. }))));
+    hub.handle(1, admitted(2, LARGER, 1, true));
+    let effects = hub.handle(2, Input::Closed { conn: ConnId(2), why: Closed::IdentityElsewhere });
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Notify(Event::SelfElsewhere { .. }))));
+}
+
+#[test]
+fn a_change_goes_to_those_who_lack_it_and_names_everybody_who_is_told() {
+    let mut hub = hub();
+    hub.handle(0, admitted(1, LARGER, 1, true));
+    hub.handle(0, admitted(2, SMALLER, 1, true));
+    let effects = hub.handle(1, Input::Committed(vec![written("c/x", 1, Source::Client, 10)]));
+    let sent = frames(&effects);
+    assert_eq!(sent.len(), 2);
+    let Frame::Changes(changes) = &sent[0].1 else { panic!("{sent:?}") };
+    let mut audience = changes.audience.clone();
+    audience.sort_unstable();
+    assert_eq!(audience, [SMALLER.tag(), ME.tag(), LARGER.tag()]);
+
+    let from_larger = |audience: &[NodeTag]| Source::Peer {
+        conn: ConnId(1),
+        name: crate::NodeName::new("peer").unwrap(),
+        audience: audience.into(),
+        repair: false,
+    };
+    let all_told = written("c/y", 2, from_larger(&[SMALLER.tag(), ME.tag(), LARGER.tag()]), 10);
+    assert_eq!(frames(&hub.handle(2, Input::Committed(vec![all_told]))), []);
+    let one_not_told = written("c/z", 3, from_larger(&[ME.tag(), LARGER.tag()]), 10);
+    let sent = frames(&hub.handle(3, Input::Committed(vec![one_not_told])));
+    assert_eq!(sent.iter().map(|(conn, _)| *conn).collect::<Vec<_>>(), [ConnId(2)]);
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_not_pushed_to_beyond_its_window_and_compared_with_later() {
+    let mut hub = hub();
+    let megabyte = 1024 * 1024;
+    let pushes = (1..=20).map(|n| Input::Committed(vec![written("c/x", n, Source::Client, megabyte)]));
+    let mut unsent = 0;
+    for input in std::iter::once(admitted(1, LARGER, 1, true)).chain(pushes) {
+        for effect in hub.handle(1, input) {
+            if let Effect::Send { frame, .. } = effect {
+                unsent += limits::frame_cost_bytes(frame.len());
+            }
+        }
+    }
+    assert!(unsent <= limits::SEND_WINDOW_BYTES + limits::FRAME_OVERHEAD_BYTES, "{unsent}");
+    hub.handle(1_000, Input::Sent { conn: ConnId(1), bytes: unsent });
+    let wakeup = hub.next_wakeup().unwrap();
+    assert!(wakeup < 1_000 + limits::RECONCILE_EVERY_MS, "{wakeup}");
+    let sent = frames(&hub.handle(wakeup, Input::Tick));
+    assert!(matches!(sent[..], [(_, Frame::Probe { .. })]), "{sent:?}");
+}
+
+#[test]
+fn a_second_hello_ends_the_connection_and_the_reason_is_kept() {
+    let mut hub = hub();
+    hub.handle(0, seen(LARGER, 1));
+    hub.handle(0, admitted(1, LARGER, 1, true));
+    let hello = Hello { name: crate::NodeName::new("peer").unwrap(), incarnation: 1 };
+    let effects = hub.handle(1, Input::Received { conn: ConnId(1), frame: Frame::Hello(hello) });
+    assert!(matches!(closes(&effects)[..], [(ConnId(1), CloseReason::BrokenRule(_))]));
+    let view = &hub.peers()[0];
+    assert_eq!(view.last_error.as_deref(), Some("a second hello on one connection"));
+    assert!(view.next_dial_ms.is_some(), "it is tried again after a wait");
+}
+
+#[test]
+fn equal_nodes_exchange_one_small_frame_each_way() {
+    let (mut left, mut right) = (hub(), Hub::new(LARGER, Catalog::default(), 8));
+    for number in 0..200 {
+        let outcome = || Input::Committed(vec![written(&format!("c/{number}"), 1, Source::Client, 1)]);
+        left.handle(0, outcome());
+        right.handle(0, outcome());
+    }
+    let probe = frames(&left.handle(0, admitted(1, LARGER, 1, true)));
+    right.handle(0, admitted(1, ME, 1, false));
+    let [(_, probe @ Frame::Probe { .. })] = &probe[..] else { panic!("{probe:?}") };
+    let answer = frames(&right.handle(1, Input::Received { conn: ConnId(1), frame: probe.clone() }));
+    let [(_, answer @ Frame::InStep { .. })] = &answer[..] else { panic!("{answer:?}") };
+    left.handle(2, Input::Received { conn: ConnId(1), frame: answer.clone() });
+    assert!(left.peers()[0].in_step && right.peers()[0].in_step);
+}

@@ -21,13 +21,20 @@ pub struct MemoryStore {
     disk: Arc<Mutex<Disk>>,
 }
 
+/// How a commit fails when it is told to.
+#[derive(Debug, Clone)]
+enum Failure {
+    Io(String),
+    Full,
+}
+
 /// All that would be in the file. Entries are shared with the snapshots and copied when they change.
 #[derive(Debug, Clone, Default)]
 struct Disk {
     documents: BTreeMap<String, Arc<Entry>>,
     changes: BTreeMap<u64, Change>,
     live: BTreeMap<String, u64>,
-    fail_next_commit: Option<String>,
+    fail_next_commit: Option<Failure>,
 }
 
 #[derive(Debug, Clone)]
@@ -63,9 +70,14 @@ impl MemoryStore {
         Self { disk: Arc::new(Mutex::new(disk)) }
     }
 
-    /// Makes the next commit fail for this reason and write nothing, as a full disk would.
+    /// Makes the next commit fail for this reason and write nothing, as a broken disk would.
     pub fn fail_next_commit(&self, reason: &str) {
-        self.disk().fail_next_commit = Some(reason.to_owned());
+        self.disk().fail_next_commit = Some(Failure::Io(reason.to_owned()));
+    }
+
+    /// Makes the next commit fail and write nothing because the disk is full.
+    pub fn fill_before_next_commit(&self) {
+        self.disk().fail_next_commit = Some(Failure::Full);
     }
 
     /// A panic elsewhere cannot leave half a commit: nothing in [`Disk::apply`] can fail.
@@ -215,8 +227,12 @@ impl Store for MemoryStore {
     fn commit(&self, writes: &[DocWrite]) -> Result<(), StoreError> {
         let mut disk = self.disk();
         disk.check_order(writes)?;
-        if let Some(reason) = disk.fail_next_commit.take() {
-            return Err(StoreError::Io { operation: format!("commit {} documents", writes.len()), reason });
+        if let Some(failure) = disk.fail_next_commit.take() {
+            let operation = format!("commit {} documents", writes.len());
+            return Err(match failure {
+                Failure::Io(reason) => StoreError::Io { operation, reason },
+                Failure::Full => StoreError::Full { operation, reason: "no space left".to_owned() },
+            });
         }
         for write in writes {
             disk.apply(write);
