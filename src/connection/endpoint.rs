@@ -14,8 +14,10 @@ use super::Settings;
 const IDLE_MS_MAX: u32 = 12_000;
 /// How often a quiet connection shows that it lives, in milliseconds.
 const KEEP_ALIVE_MS: u64 = 3_000;
-/// What one connection may have on its way to this node, in bytes.
-const RECEIVE_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// What one connection may have on its way to this node, in bytes. The QUIC library gives up a connection
+/// whose stream has more than 1,024 pieces out of order, which loss makes of any larger window; packets carry
+/// at least 1,200 bytes.
+const RECEIVE_WINDOW_BYTES: u32 = 1024 * 1024;
 /// What one connection may have on its way from this node, in bytes.
 const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
