@@ -8,6 +8,7 @@
 //! Needs Linux, root and `ip`; says so in one line where these are missing.
 
 #![cfg(all(feature = "node", target_os = "linux"))]
+#![allow(clippy::unwrap_used)]
 
 #[path = "common/process.rs"]
 mod common;

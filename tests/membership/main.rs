@@ -2,7 +2,7 @@
 //! against real processes. Whatever they do, two honest nodes go on.
 
 #![cfg(feature = "node")]
-#![allow(unreachable_pub)]
+#![allow(unreachable_pub, clippy::unwrap_used)]
 
 #[path = "../common/process.rs"]
 mod common;

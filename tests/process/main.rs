@@ -2,10 +2,12 @@
 //! print, answer and leave behind.
 
 #![cfg(feature = "node")]
+#![allow(clippy::unwrap_used)]
 
 #[path = "../common/process.rs"]
 mod common;
 
+mod bulk;
 mod crashes;
 mod disk;
 mod environment;
