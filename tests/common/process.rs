@@ -1,18 +1,24 @@
 //! The node as a real process: an environment made from nothing, its log lines as events, and HTTP.
 
-#![allow(dead_code, unreachable_pub, missing_docs, missing_debug_implementations)]
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs, missing_debug_implementations)]
+
+mod http;
+mod lines;
+mod load;
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
+
+pub use http::Http;
+pub use lines::Lines;
+pub use load::{Load, check_nothing_is_missing};
 
 /// The longest any single thing may take. Far more than it needs: a time-out here means "never".
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,72 +32,6 @@ pub fn secret_text(byte: u8) -> String {
 /// A UDP port that was free a moment ago, for nodes that must know each other before they start.
 pub fn free_udp_port() -> u16 {
     UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// Lines of one output, as they come.
-#[derive(Clone, Default)]
-pub struct Lines(Arc<(Mutex<Read_>, Condvar)>);
-
-#[derive(Default)]
-struct Read_ {
-    lines: Vec<String>,
-    ended: bool,
-}
-
-impl Lines {
-    pub fn follow(output: impl Read + Send + 'static) -> Self {
-        let lines = Self::default();
-        let writer = lines.clone();
-        thread::spawn(move || {
-            let mut output = BufReader::new(output);
-            let mut line = Vec::new();
-            while output.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
-                let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
-                writer.change(|read| read.lines.push(text));
-                line.clear();
-            }
-            writer.change(|read| read.ended = true);
-        });
-        lines
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Read_)) {
-        let (read, changed) = &*self.0;
-        change(&mut read.lock().unwrap());
-        changed.notify_all();
-    }
-
-    pub fn all(&self) -> Vec<String> {
-        self.0.0.lock().unwrap().lines.clone()
-    }
-
-    pub fn text(&self) -> String {
-        self.all().join("\n")
-    }
-
-    /// Waits for a line after the first `skip` ones; `None` when the output ends or the time is over.
-    pub fn find(&self, skip: usize, wanted: impl Fn(&str) -> bool) -> Option<String> {
-        let deadline = Instant::now() + PATIENCE;
-        let (read, changed) = &*self.0;
-        let mut read = read.lock().unwrap();
-        loop {
-            if let Some(line) = read.lines.iter().skip(skip).find(|line| wanted(line)) {
-                return Some(line.clone());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if read.ended || left.is_zero() {
-                return None;
-            }
-            read = changed.wait_timeout(read, left).unwrap().0;
-        }
-    }
-
-    /// Waits until the output ends, which it does when the process does.
-    fn until_end(&self, patience: Duration) -> bool {
-        let (read, changed) = &*self.0;
-        let waited = changed.wait_timeout_while(read.lock().unwrap(), patience, |read| !read.ended);
-        waited.unwrap().0.ended
-    }
 }
 
 /// How a process is to be started.
@@ -394,140 +334,6 @@ impl Pair {
         bob.connected_to("alice");
         (alice, bob)
     }
-}
-
-/// One connection to a broker.
-pub struct Http {
-    stream: BufReader<TcpStream>,
-}
-
-impl Http {
-    pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream) })
-    }
-
-    /// One request; the answer is its status and its JSON.
-    pub fn request(&mut self, method: &str, path: &str, body: Option<&Value>) -> io::Result<(u16, Value)> {
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: node\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n",
-            body.len()
-        );
-        self.stream.get_mut().write_all((head + &body).as_bytes())?;
-        let status = self.head_line()?;
-        let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.ok_or_else(|| io::Error::other("no status"))?;
-        let mut length = 0;
-        loop {
-            let line = self.head_line()?.to_ascii_lowercase();
-            if line.is_empty() {
-                break;
-            }
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().map_err(io::Error::other)?;
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
-        let value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? };
-        Ok((status, value))
-    }
-
-    fn head_line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        if self.stream.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(line.trim_end().to_owned())
-    }
-}
-
-/// Clients that PUT documents `load/<round>-<client>-<number>` until they are told to stop, have written
-/// as many as they should, or the node does not answer with success any more.
-pub struct Load {
-    clients: Vec<thread::JoinHandle<()>>,
-    written: Arc<(Mutex<Written>, Condvar)>,
-}
-
-#[derive(Default)]
-struct Written {
-    answered: BTreeMap<String, Value>,
-    refused: Vec<(u16, Value)>,
-    running: usize,
-}
-
-impl Load {
-    pub fn start(address: SocketAddr, round: &str, clients: usize, each: usize) -> Self {
-        let written =
-            Arc::new((Mutex::new(Written { running: clients, ..Written::default() }), Condvar::new()));
-        let clients = (0..clients).map(|client| {
-            let (written, prefix) = (Arc::clone(&written), format!("{round}-{client}"));
-            thread::spawn(move || {
-                // A connection that breaks ends this client: what was not answered does not count.
-                let _ = Self::write(address, &prefix, each, &written);
-                written.0.lock().unwrap().running -= 1;
-                written.1.notify_all();
-            })
-        });
-        Self { clients: clients.collect(), written }
-    }
-
-    fn write(
-        address: SocketAddr,
-        prefix: &str,
-        each: usize,
-        written: &(Mutex<Written>, Condvar),
-    ) -> io::Result<()> {
-        let mut http = Http::connect(address)?;
-        for number in 0..each {
-            let id = format!("{prefix}-{number}");
-            let value = json!({"by": prefix, "n": number});
-            let (status, answer) =
-                http.request("PUT", &format!("/api/v1/documents/load/{id}"), Some(&value))?;
-            let mut now = written.0.lock().unwrap();
-            if (200..300).contains(&status) {
-                now.answered.insert(id, value);
-            } else {
-                now.refused.push((status, answer));
-                return Ok(());
-            }
-            written.1.notify_all();
-        }
-        Ok(())
-    }
-
-    /// Waits until so many PUTs have been answered.
-    pub fn until_answered(&self, count: usize) {
-        let enough = |now: &mut Written| now.answered.len() < count && now.running > 0;
-        let waited = self.written.1.wait_timeout_while(self.written.0.lock().unwrap(), PATIENCE, enough);
-        let answered = waited.unwrap().0.answered.len();
-        assert!(answered >= count, "only {answered} of {count} PUTs were answered");
-    }
-
-    /// Waits for the clients; what was answered with success, and what with a refusal.
-    pub fn finish(self) -> (BTreeMap<String, Value>, Vec<(u16, Value)>) {
-        self.clients.into_iter().for_each(|client| client.join().unwrap());
-        let mut written = self.written.0.lock().unwrap();
-        (std::mem::take(&mut written.answered), std::mem::take(&mut written.refused))
-    }
-}
-
-/// Every document that was acknowledged is there with its content.
-pub fn check_nothing_is_missing(node: &Process, answered: &BTreeMap<String, Value>) {
-    let there = node.collection("load");
-    let missing: Vec<&String> =
-        answered.iter().filter(|(id, value)| there.get(*id) != Some(value)).map(|(id, _)| id).collect();
-    assert!(
-        missing.is_empty(),
-        "{}: {} of {} are missing: {missing:?}",
-        node.name,
-        missing.len(),
-        answered.len()
-    );
 }
 
 /// Whether this process may do what only root may. Says so when not.
