@@ -1,8 +1,10 @@
 //! The log: the operator guide's lines word by word, and lines that programs can read.
 
+use std::net::UdpSocket;
+
 use serde_json::{Value, json};
 
-use crate::common::{Pair, Setup};
+use crate::common::{PATIENCE, Pair, Setup};
 
 fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -56,9 +58,13 @@ fn a_healthy_run_has_no_escape_codes_and_no_line_about_an_error() {
 #[test]
 fn a_node_whose_peer_is_away_stops_without_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    // Nobody listens there: the node is in the middle of a dial when it is told to stop.
-    let setup = Setup::node("n", folder.path()).peers(&["away@127.0.0.1:9".to_owned()]);
-    let ended = setup.serve().stop();
+    // Takes packets and answers none: the node is in the middle of a dial when it is told to stop.
+    let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
+    deaf.set_read_timeout(Some(PATIENCE)).unwrap();
+    let away = format!("away@{}", deaf.local_addr().unwrap());
+    let node = Setup::node("n", folder.path()).peers(&[away]).serve();
+    deaf.recv(&mut [0; 2048]).unwrap();
+    let ended = node.stop();
     assert!(!ended.all().to_lowercase().contains("error"), "{}", ended.all());
 }
 
