@@ -1,0 +1,442 @@
+//! Letting time pass: events come off the agenda, go into the nodes, and what the nodes want done goes
+//! back onto it.
+
+use peat_mesh_core::answer::{Request, answer};
+use peat_mesh_core::io::{CloseReason, Closed, Effect, Event as News, Input};
+use peat_mesh_core::replica::{Job, Outcome, Source, Work, WriteError};
+use peat_mesh_core::wire::{Changes, Frame, HEADER_BYTES, Hello};
+use peat_mesh_core::{ConnId, EndpointId, NodeName, limits};
+use rand::RngExt;
+
+use super::{Reply, World};
+use crate::checks;
+use crate::network::{EndState, Happening, unsent_bytes_max};
+use crate::site::{Ask, Finished, Op, Planned, Site};
+
+/// Wall-clock time when a world begins.
+const BEGINNING_MS: u64 = 1_700_000_000_000;
+/// Nothing but probes for so long is quiet, in milliseconds.
+const QUIET_MS: u64 = 3_000;
+/// How often convergence is looked at, in milliseconds.
+const LOOK_MS: u64 = 50;
+
+/// What happens at some time. What belongs to a process names its epoch.
+#[derive(Debug)]
+pub(super) enum Event {
+    Net(Happening),
+    Tick { site: Site, epoch: u64 },
+    Seen { site: Site, epoch: u64, peer: Site },
+    Gone { site: Site, epoch: u64, peer: EndpointId },
+    DialFails { site: Site, epoch: u64, peer: EndpointId },
+    Commit { site: Site, epoch: u64 },
+    Tell { site: Site, epoch: u64 },
+    Answer { site: Site, epoch: u64, conn: ConnId, requests: Vec<Request> },
+}
+
+/// Time.
+impl World {
+    /// Lets some time pass.
+    pub fn run_for(&mut self, ms: u64) {
+        self.run_until(self.agenda.now_ms() + ms);
+    }
+
+    fn run_until(&mut self, until_ms: u64) {
+        while let Some(event) = self.agenda.next(until_ms) {
+            self.happen(event);
+        }
+        self.agenda.advance(until_ms);
+    }
+
+    /// Lets time pass until nobody has anything to do but to compare fingerprints now and then.
+    ///
+    /// # Panics
+    /// When that takes more than ten minutes.
+    pub fn run_until_quiet(&mut self) {
+        let limit_ms = self.agenda.now_ms() + 600_000;
+        self.worked_ms = self.agenda.now_ms();
+        while self.agenda.now_ms() < self.worked_ms + QUIET_MS || self.agenda.any(is_work) {
+            self.run_for(LOOK_MS);
+            assert!(self.agenda.now_ms() < limit_ms, "the mesh does not come to rest");
+        }
+    }
+
+    /// Lets time pass until all nodes hold the same. Returns how long that took.
+    ///
+    /// # Errors
+    /// When it takes longer than `limit_ms`; says what differs.
+    pub fn run_until_converged(&mut self, limit_ms: u64) -> Result<u64, String> {
+        let start_ms = self.agenda.now_ms();
+        loop {
+            match checks::difference(self) {
+                None => return Ok(self.agenda.now_ms() - start_ms),
+                Some(what) if self.agenda.now_ms() - start_ms >= limit_ms => {
+                    return Err(format!("not converged after {limit_ms} ms: {what}"));
+                }
+                Some(_) => self.run_for(LOOK_MS),
+            }
+        }
+    }
+
+    /// Whether jobs wait, commits are under way or edits are not answered.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.agenda.any(|event| matches!(event, Event::Commit { .. } | Event::Tell { .. }))
+    }
+}
+
+fn is_work(event: &Event) -> bool {
+    !matches!(event, Event::Tick { .. } | Event::Net(Happening::Deliver { .. } | Happening::Left { .. }))
+}
+
+/// Events.
+impl World {
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Net(happening) => self.net_happens(happening),
+            Event::Tick { site, epoch } => {
+                let machine = &mut self.machines[site.0];
+                if machine.epoch == epoch
+                    && let Some(process) = machine.process.as_mut()
+                    && process.tick_ms == Some(self.agenda.now_ms())
+                {
+                    process.tick_ms = None;
+                    self.feed(site, epoch, Input::Tick);
+                }
+            }
+            Event::Seen { site, epoch, peer } => {
+                let peer = &self.machines[peer.0];
+                let name = Some(peer.name.clone());
+                let input = Input::PeerSeen { peer: peer.id, name, addresses: vec![peer.address] };
+                self.feed(site, epoch, input);
+            }
+            Event::Gone { site, epoch, peer } => self.feed(site, epoch, Input::PeerGone { peer }),
+            Event::DialFails { site, epoch, peer } => {
+                self.feed(site, epoch, Input::DialFailed { peer, reason: "no answer".to_owned() });
+            }
+            Event::Commit { site, epoch } => self.commit_due(site, epoch),
+            Event::Tell { site, epoch } => self.tell(site, epoch),
+            Event::Answer { site, epoch, conn, requests } => {
+                self.worked_ms = self.agenda.now_ms();
+                let answer = answer(&self.machines[site.0].disk.store, requests);
+                for (doc, problem) in &answer.failed {
+                    self.ledger.violations.push(format!("{doc} could not be read: {problem}"));
+                }
+                self.feed(site, epoch, Input::Answered { conn, answer });
+            }
+        }
+    }
+
+    fn net_happens(&mut self, happening: Happening) {
+        let (Happening::Admit { conn }
+        | Happening::Deliver { conn, .. }
+        | Happening::Left { conn, .. }
+        | Happening::Close { conn, .. }) = &happening;
+        let conn = *conn;
+        let Some(end) = self.net.end(conn) else { return };
+        let (site, epoch, state) = (end.site, end.epoch, end.state);
+        match (happening, state) {
+            (_, EndState::Closed) => {}
+            (Happening::Admit { .. }, _) => self.admit(conn),
+            (Happening::Left { bytes, .. }, EndState::Open) => {
+                self.net.left(conn, bytes);
+                self.feed(site, epoch, Input::Sent { conn, bytes });
+            }
+            (Happening::Deliver { frame, .. }, EndState::Open) if self.net.is_through(conn) => {
+                self.deliver(conn, frame);
+            }
+            (Happening::Close { why, sure, .. }, _) if sure || !self.net.is_through(conn) => {
+                self.close_end(conn, why);
+            }
+            _ => {}
+        }
+    }
+
+    fn admit(&mut self, conn: ConnId) {
+        let dialed = conn.0 % 2 == 0;
+        let (Some(end), Some(far)) = (self.net.end(conn), self.net.far_end(conn)) else { return };
+        let (site, epoch, peer) = (end.site, end.epoch, far.site);
+        let is_same_run = self.machines[peer.0].epoch == far.epoch;
+        match &self.machines[peer.0].process {
+            Some(process) if is_same_run && self.net.is_through(conn) => {
+                let hello =
+                    Hello { name: self.machines[peer.0].name.clone(), incarnation: process.incarnation };
+                let (peer, address) = (self.machines[peer.0].id, Some(self.machines[peer.0].address));
+                self.net.open(conn);
+                self.feed(site, epoch, Input::Admitted { conn, peer, hello, dialed, address });
+            }
+            _ => {
+                // The proof comes to nothing.
+                let peer = self.machines[peer.0].id;
+                let plan = self.net.close(&mut self.rng, self.agenda.now_ms(), conn, None);
+                self.plan(plan);
+                if dialed {
+                    self.feed(site, epoch, Input::DialFailed { peer, reason: "no proof".to_owned() });
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, conn: ConnId, frame: Vec<u8>) {
+        let Some(end) = self.net.end(conn) else { return };
+        let (site, epoch) = (end.site, end.epoch);
+        let mut body = frame;
+        let rest = body.split_off(HEADER_BYTES);
+        match Frame::decode(body[0], rest.into()) {
+            Ok(frame) => {
+                if !matches!(frame, Frame::Probe { .. } | Frame::InStep { .. }) {
+                    self.worked_ms = self.agenda.now_ms();
+                }
+                self.feed(site, epoch, Input::Received { conn, frame });
+            }
+            Err(problem) => self.ledger.violations.push(format!("a frame does not decode: {problem}")),
+        }
+    }
+
+    fn close_end(&mut self, conn: ConnId, why: Closed) {
+        let (Some(end), Some(far)) = (self.net.end(conn), self.net.far_end(conn)) else { return };
+        let (site, epoch, state) = (end.site, end.epoch, end.state);
+        let peer = self.machines[far.site.0].id;
+        let plan = self.net.close(&mut self.rng, self.agenda.now_ms(), conn, None);
+        self.plan(plan);
+        match state {
+            EndState::Open => self.feed(site, epoch, Input::Closed { conn, why }),
+            EndState::Proving if conn.0 % 2 == 0 => {
+                self.feed(site, epoch, Input::DialFailed { peer, reason: "no proof".to_owned() });
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives a fact to a node, if the process that it belongs to still runs.
+    fn feed(&mut self, site: Site, epoch: u64, input: Input) {
+        let now_ms = self.agenda.now_ms();
+        if self.machines[site.0].epoch != epoch {
+            return;
+        }
+        let name = self.machines[site.0].name.clone();
+        let Some(process) = self.machines[site.0].process.as_mut() else { return };
+        self.trace.note(now_ms, &format!("{name} {}", describe(&input)));
+        for effect in process.hub.handle(now_ms, input) {
+            self.perform(site, effect);
+        }
+        self.wake(site);
+    }
+
+    /// Sees to it that the node's timer rings when it wants it to.
+    pub(super) fn wake(&mut self, site: Site) {
+        let (now_ms, epoch) = (self.agenda.now_ms(), self.machines[site.0].epoch);
+        let Some(process) = self.machines[site.0].process.as_mut() else { return };
+        let Some(at_ms) = process.hub.next_wakeup() else { return };
+        let at_ms = at_ms.max(now_ms + 1);
+        if process.tick_ms.is_none_or(|set_ms| at_ms < set_ms) {
+            process.tick_ms = Some(at_ms);
+            self.agenda.at(at_ms, Event::Tick { site, epoch });
+        }
+    }
+}
+
+/// Effects.
+impl World {
+    fn perform(&mut self, site: Site, effect: Effect) {
+        let (now_ms, epoch) = (self.agenda.now_ms(), self.machines[site.0].epoch);
+        match effect {
+            Effect::Dial { peer, addresses } => self.dial(site, peer, &addresses),
+            Effect::Send { conn, frame } => self.send(site, conn, &frame),
+            Effect::Close { conn, reason } => {
+                let said = match reason {
+                    CloseReason::Duplicate => Closed::Duplicate,
+                    CloseReason::IdentityElsewhere => Closed::IdentityElsewhere,
+                    CloseReason::BrokenRule(rule) => {
+                        self.ledger.violations.push(format!("{} broke a rule: {rule}", self.name(site)));
+                        Closed::Lost(rule)
+                    }
+                };
+                let plan = self.net.close(&mut self.rng, now_ms, conn, Some(said));
+                self.plan(plan);
+            }
+            Effect::Merge { conn, from, changes } => self.merge(site, conn, &from, changes),
+            Effect::Answer { conn, requests } => {
+                let after_ms = self.rng.random_range(0..=self.answer_ms_max);
+                self.agenda.at(now_ms + after_ms, Event::Answer { site, epoch, conn, requests });
+            }
+            Effect::Notify(News::SelfElsewhere { detail }) => {
+                let line = format!("{} believes that it runs elsewhere: {detail}", self.name(site));
+                self.ledger.violations.push(line);
+            }
+            Effect::Notify(news) => self.note(site, &format!("{news:?}")),
+            _ => {}
+        }
+    }
+
+    fn dial(&mut self, site: Site, peer: EndpointId, addresses: &[std::net::SocketAddr]) {
+        let now_ms = self.agenda.now_ms();
+        let from = (site, self.machines[site.0].epoch);
+        let target = self.machines.iter().position(|machine| machine.id == peer).map(Site);
+        let is_there = |to: &Site| {
+            let machine = &self.machines[to.0];
+            machine.process.is_some() && addresses.contains(&machine.address) && self.net.reaches(site, *to)
+        };
+        match target.filter(is_there) {
+            Some(to) if !self.rng.random_bool(self.net.weather.dial_fails) => {
+                let to = (to, self.machines[to.0].epoch);
+                let plan = self.net.dial(&mut self.rng, now_ms, from, to).1;
+                self.plan(plan);
+            }
+            _ => {
+                let after_ms = self.rng.random_range(1..=3_000);
+                self.agenda.at(now_ms + after_ms, Event::DialFails { site, epoch: from.1, peer });
+            }
+        }
+    }
+
+    fn send(&mut self, site: Site, conn: ConnId, frame: &[u8]) {
+        let Some(end) = self.net.end(conn) else { return };
+        if end.state != EndState::Open {
+            return;
+        }
+        let cost = limits::frame_cost_bytes(frame.len());
+        let unsent = end.unsent_bytes + cost;
+        let limit = unsent_bytes_max(self.largest_document_bytes);
+        if unsent > limit {
+            let line = format!("{} has {unsent} bytes unsent, more than {limit}", self.name(site));
+            self.ledger.violations.push(line);
+        }
+        self.count(site, conn, frame);
+        self.trace.note_bytes(frame);
+        let plan = self.net.send(&mut self.rng, self.agenda.now_ms(), conn, frame, cost);
+        self.plan(plan);
+    }
+
+    fn count(&mut self, site: Site, conn: ConnId, frame: &[u8]) {
+        let decoded = Frame::decode(frame[0], frame[HEADER_BYTES..].to_vec().into());
+        let Ok(decoded) = decoded else {
+            self.ledger.violations.push("a node sends what is no frame".to_owned());
+            return;
+        };
+        self.traffic.count(decoded.name(), frame.len());
+        let Some(to) = self.net.far_end(conn).map(|far| far.site) else { return };
+        if let Frame::Changes(changes) = decoded {
+            self.worked_ms = self.agenda.now_ms();
+            for (doc, chunks) in &changes.documents {
+                self.traffic.count_document(to, doc);
+                self.ledger.sent(&self.machines[site.0].name, doc, chunks);
+                self.largest_document_bytes = self.largest_document_bytes.max(chunks.len());
+            }
+        }
+    }
+
+    fn merge(&mut self, site: Site, conn: ConnId, from: &NodeName, changes: Changes) {
+        let Changes { repair, audience, documents } = changes;
+        let source = Source::Peer { conn, name: from.clone(), audience: audience.into(), repair };
+        for (doc, chunks) in documents {
+            let job = Job { doc, work: Work::Merge(chunks), source: source.clone() };
+            self.enqueue(site, Ask::Merge(job));
+        }
+    }
+
+    pub(super) fn plan(&mut self, plan: Vec<(u64, Happening)>) {
+        for (at_ms, happening) in plan {
+            self.agenda.at(at_ms, Event::Net(happening));
+        }
+    }
+
+    /// Lets discovery of one node find another one.
+    pub(super) fn discover(&mut self, site: Site, peer: Site, after_ms: u64) {
+        let epoch = self.machines[site.0].epoch;
+        self.agenda.at(self.agenda.now_ms() + after_ms, Event::Seen { site, epoch, peer });
+    }
+}
+
+/// Writing.
+impl World {
+    pub(super) fn enqueue(&mut self, site: Site, ask: Ask) {
+        let now_ms = self.agenda.now_ms();
+        self.worked_ms = now_ms;
+        let epoch = self.machines[site.0].epoch;
+        let Some(process) = self.machines[site.0].process.as_mut() else { return };
+        process.waiting.push_back(ask);
+        if !process.committing {
+            process.committing = true;
+            let after_ms = self.rng.random_range(1..=self.commit_ms_max.max(1));
+            self.agenda.at(now_ms + after_ms, Event::Commit { site, epoch });
+        }
+    }
+
+    fn commit_due(&mut self, site: Site, epoch: u64) {
+        let now_ms = self.agenda.now_ms();
+        let machine = &mut self.machines[site.0];
+        let Some(process) = machine.process.as_mut().filter(|_| machine.epoch == epoch) else { return };
+        let (jobs, plans) = process.take_batch(&machine.disk.store);
+        let more = !process.waiting.is_empty();
+        let told_ms = process.told_ms.max(now_ms + self.rng.random_range(0..=2));
+        let finished = self.commit(site, jobs, plans);
+        if let Some(process) = self.machines[site.0].process.as_mut() {
+            process.finished.push_back(finished);
+            process.told_ms = told_ms;
+            process.committing = more;
+        }
+        self.agenda.at(told_ms, Event::Tell { site, epoch });
+        if more {
+            let after_ms = self.rng.random_range(1..=self.commit_ms_max.max(1));
+            self.agenda.at(now_ms + after_ms, Event::Commit { site, epoch });
+        }
+    }
+
+    /// Runs a batch and enters it in the ledger.
+    pub(super) fn commit(&mut self, site: Site, jobs: Vec<Job>, plans: Vec<Option<Planned>>) -> Finished {
+        let wall_ms = BEGINNING_MS + self.agenda.now_ms();
+        let machine = &mut self.machines[site.0];
+        let process = machine.process.as_mut().expect("a commit belongs to a process that runs");
+        let outcomes = process.replica.run(&machine.disk.store, jobs, wall_ms);
+        for (outcome, plan) in outcomes.iter().zip(&plans) {
+            let Ok(written) = &outcome.result else { continue };
+            if written.seq.is_some() {
+                let known = machine.disk.known.entry(outcome.doc.clone()).or_default();
+                let is_local = outcome.source == Source::Client;
+                self.ledger.committed(&machine.name, &outcome.doc, known, written, plan.as_ref(), is_local);
+            }
+        }
+        Finished { ops: plans.iter().map(|plan| plan.as_ref().map(|plan| plan.op)).collect(), outcomes }
+    }
+
+    /// Tells clients and the hub of a commit.
+    fn tell(&mut self, site: Site, epoch: u64) {
+        self.worked_ms = self.agenda.now_ms();
+        let machine = &mut self.machines[site.0];
+        let Some(process) = machine.process.as_mut().filter(|_| machine.epoch == epoch) else { return };
+        let Some(Finished { ops, outcomes }) = process.finished.pop_front() else { return };
+        for (op, outcome) in ops.into_iter().zip(&outcomes) {
+            match op {
+                Some(op) => self.answer_client(op, outcome),
+                None => self.check_merge(site, outcome),
+            }
+        }
+        self.feed(site, epoch, Input::Committed(outcomes));
+    }
+
+    fn answer_client(&mut self, op: Op, outcome: &Outcome) {
+        let reply = match &outcome.result {
+            Ok(_) => {
+                self.ledger.acknowledge(&outcome.doc, op);
+                Reply::Done
+            }
+            Err(problem) => Reply::Failed(problem.to_string()),
+        };
+        self.asked[op.0].reply = reply;
+    }
+
+    fn check_merge(&mut self, site: Site, outcome: &Outcome) {
+        if let Err(problem @ (WriteError::Refused { .. } | WriteError::Damaged { .. })) = &outcome.result {
+            self.ledger.violations.push(format!("{} refused a peer's changes: {problem}", self.name(site)));
+        }
+    }
+}
+
+fn describe(input: &Input) -> String {
+    match input {
+        Input::Received { conn, frame } => format!("receives {} on {conn}", frame.name()),
+        Input::Sent { conn, bytes } => format!("has sent {bytes} on {conn}"),
+        Input::Committed(outcomes) => format!("has committed {} jobs", outcomes.len()),
+        Input::Answered { conn, answer } => format!("answers {} on {conn}", answer.changes.len()),
+        other => format!("{other:?}"),
+    }
+}
