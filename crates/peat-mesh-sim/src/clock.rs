@@ -44,8 +44,8 @@ impl<E> Agenda<E> {
         self.now_ms = self.now_ms.max(until_ms);
     }
 
-    pub(crate) fn any(&self, mut is_meant: impl FnMut(&E) -> bool) -> bool {
-        self.events.values().any(|event| is_meant(event))
+    pub(crate) fn any(&self, is_meant: impl Fn(&E) -> bool) -> bool {
+        self.events.values().any(is_meant)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Nodes that die at the worst moment, and disks that come back older than they were.
 
-use peat_mesh_sim::{Edit, Reply, Site, World, check};
+use peat_mesh_sim::{Edit, Reply, Site, World};
 use serde_json::json;
 
 const DOC: &str = "airports/EDDF";
@@ -13,12 +13,6 @@ fn pair(seed: u64) -> (World, Site, Site) {
     (world, alice, bob)
 }
 
-fn meet(world: &mut World) {
-    world.run_until_converged(60_000).unwrap();
-    world.run_until_quiet();
-    check(world).unwrap();
-}
-
 #[test]
 fn a_write_that_was_accepted_but_not_committed_is_not_acknowledged() {
     let (mut world, alice, bob) = pair(1);
@@ -26,7 +20,7 @@ fn a_write_that_was_accepted_but_not_committed_is_not_acknowledged() {
     world.crash(alice);
     assert_eq!(world.reply(op), &Reply::Never);
     world.restart(alice);
-    meet(&mut world);
+    world.come_together();
     assert_eq!((world.get(alice, DOC), world.get(bob, DOC)), (None, None));
 }
 
@@ -43,7 +37,7 @@ fn a_crash_at_any_moment_loses_no_acknowledged_write() {
         acknowledged[usize::from(done)] = true;
         world.run_for(1_000);
         world.restart(alice);
-        meet(&mut world);
+        world.come_together();
         if done {
             assert!(world.get(bob, DOC).is_some(), "SEED={}", 100 + crash_ms);
         }
@@ -60,7 +54,7 @@ fn a_commit_that_fails_is_not_acknowledged_and_leaves_nothing() {
     assert!(matches!(world.reply(op), Reply::Failed(reason) if reason.contains("the disk is full")));
     assert_eq!((world.get(alice, DOC), world.get(bob, DOC)), (None, None));
     world.put(alice, DOC, json!({ "name": "Frankfurt" }));
-    meet(&mut world);
+    world.come_together();
     assert_eq!(world.get(bob, DOC), Some(json!({ "name": "Frankfurt" })));
 }
 
@@ -71,7 +65,7 @@ fn a_peers_change_whose_commit_fails_comes_again() {
     world.put(alice, DOC, json!({ "name": "Frankfurt" }));
     world.run_for(1_000);
     assert_eq!(world.get(bob, DOC), None);
-    meet(&mut world);
+    world.come_together();
     assert_eq!(world.get(bob, DOC), Some(json!({ "name": "Frankfurt" })));
 }
 
@@ -87,7 +81,7 @@ fn a_node_restored_from_a_backup_gets_its_own_writes_back() {
     }
     world.restore_backup(alice);
     assert_eq!(world.get(alice, DOC).unwrap().as_object().unwrap().len(), 1);
-    meet(&mut world);
+    world.come_together();
     assert_eq!(world.get(alice, DOC).unwrap().as_object().unwrap().len(), 6);
     assert_eq!(world.get(alice, DOC), world.get(bob, DOC));
 }
@@ -108,7 +102,7 @@ fn a_restored_node_never_gives_one_number_to_two_changes() {
             world.edit(alice, DOC, Edit::ALL[round]);
             world.run_for(30);
         }
-        meet(&mut world);
+        world.come_together();
     }
 }
 
@@ -122,7 +116,7 @@ fn a_node_with_a_new_disk_gets_everything_from_its_peers() {
     // No backup was ever made.
     world.restore_backup(alice);
     assert_eq!(world.get(alice, "d/7"), None);
-    meet(&mut world);
+    world.come_together();
     assert_eq!(world.get(alice, "d/7"), world.get(bob, "d/7"));
 }
 
@@ -140,6 +134,6 @@ fn both_nodes_of_a_pair_may_crash_at_once() {
         world.run_for(500);
         world.restart(bob);
         world.restart(alice);
-        meet(&mut world);
+        world.come_together();
     }
 }

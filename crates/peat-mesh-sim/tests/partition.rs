@@ -14,13 +14,6 @@ fn cut_off_pair(seed: u64) -> (World, Site, Site) {
     (world, alice, bob)
 }
 
-fn meet(world: &mut World) {
-    world.heal_all();
-    world.run_until_converged(60_000).unwrap();
-    world.run_until_quiet();
-    check(world).unwrap();
-}
-
 /// The document, which has to be the same everywhere.
 #[track_caller]
 fn agreed(world: &World, doc: &str) -> Option<Value> {
@@ -42,7 +35,7 @@ fn both_sides_of_a_partition_keep_their_edits_when_it_heals() {
     world.put(bob, DOC, json!({ "name": "Frankfurt", "gates": 101 }));
     world.run_for(20_000);
     assert_ne!(world.get(alice, DOC), world.get(bob, DOC));
-    meet(&mut world);
+    world.come_together();
     assert_eq!(agreed(&world, DOC), Some(json!({ "name": "Frankfurt am Main", "gates": 101 })));
 }
 
@@ -53,7 +46,7 @@ fn a_node_writes_and_answers_its_clients_while_it_is_cut_off() {
     world.run_for(1_000);
     assert_eq!(world.reply(op), &Reply::Done);
     assert_eq!(world.get(bob, DOC), None);
-    meet(&mut world);
+    world.come_together();
     assert_eq!(agreed(&world, DOC), Some(json!({ "name": "Frankfurt" })));
 }
 
@@ -64,7 +57,7 @@ fn two_nodes_that_create_the_same_document_apart_keep_every_field() {
         world.put(alice, DOC, json!({ "a": 1, "deep": { "a": 1, "deeper": { "a": 1 } } }));
         world.put(bob, DOC, json!({ "b": 2, "deep": { "b": 2, "deeper": { "b": 2 } } }));
         world.run_for(20_000);
-        meet(&mut world);
+        world.come_together();
         let together = json!({
             "a": 1, "b": 2,
             "deep": { "a": 1, "b": 2, "deeper": { "a": 1, "b": 2 } },
@@ -80,14 +73,14 @@ fn objects_created_apart_stay_whole_when_both_sides_go_on_writing_into_them() {
         world.edit(alice, DOC, Edit::Nested);
         world.edit(bob, DOC, Edit::Nested);
         world.run_for(20_000);
-        meet(&mut world);
+        world.come_together();
         world.cut(alice, bob);
         for _ in 0..3 {
             world.edit(alice, DOC, Edit::Nested);
             world.edit(bob, DOC, Edit::Nested);
             world.run_for(10_000);
         }
-        meet(&mut world);
+        world.come_together();
         let document = agreed(&world, DOC).unwrap();
         assert_eq!(document["nested"].as_object().unwrap().len(), 8, "SEED={seed}: {document}");
     }
@@ -103,7 +96,7 @@ fn counters_add_up_what_both_sides_counted() {
     world.put(alice, DOC, json!({ "landings": { "$counter": 15 } }));
     world.put(bob, DOC, json!({ "landings": { "$counter": 11 } }));
     world.run_for(20_000);
-    meet(&mut world);
+    world.come_together();
     assert_eq!(agreed(&world, DOC), Some(json!({ "landings": { "$counter": 16 } })));
 }
 
@@ -123,7 +116,7 @@ fn a_change_travels_down_a_chain_of_three() {
         world.edit(site, "d/each", Edit::Field);
     }
     world.run_for(20_000);
-    meet(&mut world);
+    world.come_together();
     assert_eq!(agreed(&world, "d/each").unwrap().as_object().unwrap().len(), 3);
 }
 
@@ -153,7 +146,7 @@ fn a_peer_that_only_one_side_knows_of_is_still_one_connection() {
     let (mut world, alice, bob) = cut_off_pair(8);
     world.run_for(20_000);
     world.forget(alice, bob, 60_000);
-    meet(&mut world);
+    world.come_together();
     world.run_for(20_000);
     assert_eq!(world.connections(alice, bob), 1);
 }

@@ -15,13 +15,6 @@ fn three(seed: u64) -> (World, [Site; 3]) {
     (world, sites)
 }
 
-fn meet(world: &mut World) {
-    world.heal_all();
-    world.run_until_converged(60_000).unwrap();
-    world.run_until_quiet();
-    check(world).unwrap();
-}
-
 #[track_caller]
 fn is_there(world: &World) -> bool {
     let found: Vec<bool> = world.sites().iter().map(|site| world.get(*site, DOC).is_some()).collect();
@@ -60,7 +53,7 @@ fn an_edit_that_the_deletion_did_not_see_brings_the_document_back_whole() {
         world.delete(alice, DOC);
         let op = world.edit(bob, DOC, Edit::Field);
         world.run_for(20_000);
-        meet(&mut world);
+        world.come_together();
         let document = world.get(carol, DOC).expect("the edit keeps it");
         assert_eq!(document.as_object().unwrap().len(), 2, "SEED={seed}");
         assert!(document.get(world.key_of(op)).is_some());
@@ -79,7 +72,7 @@ fn a_stale_copy_does_not_bring_a_deleted_document_back() {
         world.restart(carol);
         world.run_for(5_000);
         assert!(world.get(carol, DOC).is_some());
-        meet(&mut world);
+        world.come_together();
         assert!(!is_there(&world), "SEED={seed}");
     }
 }
@@ -92,7 +85,7 @@ fn a_backup_from_before_the_deletion_does_not_bring_it_back() {
     world.run_until_quiet();
     world.restore_backup(carol);
     assert!(world.get(carol, DOC).is_some());
-    meet(&mut world);
+    world.come_together();
     assert!(!is_there(&world));
 }
 
@@ -104,7 +97,7 @@ fn a_document_deleted_on_both_sides_of_a_partition_stays_deleted() {
         world.delete(alice, DOC);
         world.delete(bob, DOC);
         world.run_for(20_000);
-        meet(&mut world);
+        world.come_together();
         assert!(!is_there(&world), "SEED={seed}");
     }
 }
@@ -115,7 +108,7 @@ fn a_document_written_anew_after_its_deletion_has_only_what_is_new() {
     world.delete(alice, DOC);
     world.run_until_quiet();
     world.put(bob, DOC, json!({ "name": "Frankfurt" }));
-    meet(&mut world);
+    world.come_together();
     assert_eq!(world.get(alice, DOC), Some(json!({ "name": "Frankfurt" })));
 }
 
@@ -131,7 +124,7 @@ fn a_document_deleted_on_one_side_and_written_anew_on_the_other_lives() {
         world.delete(alice, DOC);
         world.edit(bob, DOC, Edit::Nested);
         world.run_for(20_000);
-        meet(&mut world);
+        world.come_together();
         assert!(is_there(&world), "SEED={seed}");
     }
 }

@@ -77,6 +77,22 @@ impl World {
         }
     }
 
+    /// Heals all links, lets the nodes come to rest and checks everything.
+    ///
+    /// # Panics
+    /// When something does not hold.
+    #[track_caller]
+    pub fn come_together(&mut self) {
+        self.heal_all();
+        let together = self.run_until_converged(60_000).and_then(|_| {
+            self.run_until_quiet();
+            checks::check(self)
+        });
+        if let Err(problem) = together {
+            panic!("{problem}");
+        }
+    }
+
     /// Whether jobs wait, commits are under way or edits are not answered.
     pub(crate) fn is_writing(&self) -> bool {
         self.agenda.any(|event| matches!(event, Event::Commit { .. } | Event::Tell { .. }))
@@ -151,7 +167,7 @@ impl World {
     }
 
     fn admit(&mut self, conn: ConnId) {
-        let dialed = conn.0 % 2 == 0;
+        let dialed = conn.0.is_multiple_of(2);
         let (Some(end), Some(far)) = (self.net.end(conn), self.net.far_end(conn)) else { return };
         let (site, epoch, peer) = (end.site, end.epoch, far.site);
         let is_same_run = self.machines[peer.0].epoch == far.epoch;
@@ -199,7 +215,7 @@ impl World {
         self.plan(plan);
         match state {
             EndState::Open => self.feed(site, epoch, Input::Closed { conn, why }),
-            EndState::Proving if conn.0 % 2 == 0 => {
+            EndState::Proving if conn.0.is_multiple_of(2) => {
                 self.feed(site, epoch, Input::DialFailed { peer, reason: "no proof".to_owned() });
             }
             _ => {}
