@@ -116,13 +116,15 @@ pub(crate) struct Network {
     pub(crate) weather: Weather,
     links: BTreeSet<(Site, Site)>,
     cuts: BTreeSet<(Site, Site)>,
+    /// Links that are faster or slower than the weather says, in bytes per millisecond.
+    pub(crate) speeds: BTreeMap<(Site, Site), u64>,
     wires: BTreeMap<u64, Wire>,
     dialed: u64,
 }
 
 type Plan = Vec<(u64, Happening)>;
 
-fn pair(a: Site, b: Site) -> (Site, Site) {
+pub(crate) fn pair(a: Site, b: Site) -> (Site, Site) {
     (a.min(b), a.max(b))
 }
 
@@ -140,6 +142,7 @@ impl Network {
             weather: Weather::calm(),
             links: BTreeSet::new(),
             cuts: BTreeSet::new(),
+            speeds: BTreeMap::new(),
             wires: BTreeMap::new(),
             dialed: 0,
         }
@@ -276,9 +279,10 @@ impl Network {
         let mut plan = Vec::new();
         let through = self.is_through(conn);
         let far_admitted_ms = self.far_end(conn).map_or(0, |far| far.admitted_ms);
+        let speed = self.speed(conn);
         let Some(end) = self.end_mut(conn) else { return plan };
         end.unsent_bytes += cost;
-        end.free_ms = end.free_ms.max(now_ms) + frame.len() as u64 / weather.bytes_per_ms;
+        end.free_ms = end.free_ms.max(now_ms) + frame.len() as u64 / speed;
         plan.push((end.free_ms, Happening::Left { conn, bytes: cost }));
         let arrival_ms = end.free_ms + rng.random_range(weather.latency_ms.clone());
         let mut arrival_ms = arrival_ms.max(end.last_arrival_ms).max(far_admitted_ms);
@@ -298,6 +302,12 @@ impl Network {
             plan.extend(self.break_off(rng, now_ms, conn));
         }
         plan
+    }
+
+    fn speed(&self, conn: ConnId) -> u64 {
+        let sites = self.end(conn).zip(self.far_end(conn)).map(|(end, far)| pair(end.site, far.site));
+        let speed = sites.and_then(|sites| self.speeds.get(&sites)).copied();
+        speed.unwrap_or(self.weather.bytes_per_ms).max(1)
     }
 
     pub(crate) fn left(&mut self, conn: ConnId, bytes: usize) {

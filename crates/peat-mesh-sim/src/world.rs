@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use self::run::Event;
 use crate::clock::Agenda;
 use crate::ledger::Ledger;
-use crate::network::{Network, Weather};
+use crate::network::{Network, Weather, pair};
 use crate::site::{Ask, Disk, Edit, Machine, Op, Site, read};
 use crate::trace::{Trace, number_of};
 use crate::traffic::Traffic;
@@ -53,6 +53,7 @@ pub struct World {
     traffic: Traffic,
     trace: Trace,
     largest_document_bytes: usize,
+    peak_unsent_bytes: usize,
     worked_ms: u64,
     /// The longest that a commit and reading for an answer take, in milliseconds.
     commit_ms_max: u64,
@@ -74,6 +75,7 @@ impl World {
             traffic: Traffic::default(),
             trace: Trace::new(),
             largest_document_bytes: 0,
+            peak_unsent_bytes: 0,
             worked_ms: 0,
             commit_ms_max: 5,
             answer_ms_max: 5,
@@ -88,6 +90,11 @@ impl World {
     /// Sets how bad the network is from now on.
     pub fn set_weather(&mut self, weather: Weather) {
         self.net.weather = weather;
+    }
+
+    /// Sets how fast frames leave for one link, whatever the weather.
+    pub fn set_speed(&mut self, a: Site, b: Site, bytes_per_ms: u64) {
+        self.net.speeds.insert(pair(a, b), bytes_per_ms);
     }
 
     /// Sets how slow the disks are.
@@ -384,6 +391,12 @@ impl World {
     #[must_use]
     pub fn peers(&self, site: Site) -> Vec<PeerView> {
         self.machines[site.0].process.as_ref().map(|process| process.hub.peers()).unwrap_or_default()
+    }
+
+    /// The most that ever waited to leave one end of a connection, in bytes.
+    #[must_use]
+    pub fn peak_unsent_bytes(&self) -> usize {
+        self.peak_unsent_bytes
     }
 
     /// How many connections two nodes hold.

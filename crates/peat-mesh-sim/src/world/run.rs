@@ -311,6 +311,7 @@ impl World {
         }
         let cost = limits::frame_cost_bytes(frame.len());
         let unsent = end.unsent_bytes + cost;
+        self.peak_unsent_bytes = self.peak_unsent_bytes.max(unsent);
         let limit = unsent_bytes_max(self.largest_document_bytes);
         if unsent > limit {
             let line = format!("{} has {unsent} bytes unsent, more than {limit}", self.name(site));
