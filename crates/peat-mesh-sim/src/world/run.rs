@@ -63,10 +63,13 @@ impl World {
     /// Lets time pass until all nodes hold the same. Returns how long that took.
     ///
     /// # Errors
-    /// When it takes longer than `limit_ms`; says what differs.
+    /// When it takes longer than `limit_ms`, or a rule was broken on the way; says what differs.
     pub fn run_until_converged(&mut self, limit_ms: u64) -> Result<u64, String> {
         let start_ms = self.agenda.now_ms();
         loop {
+            if !self.ledger.violations.is_empty() {
+                return Err(self.ledger.violations.join("\n"));
+            }
             match checks::difference(self) {
                 None => return Ok(self.agenda.now_ms() - start_ms),
                 Some(what) if self.agenda.now_ms() - start_ms >= limit_ms => {
