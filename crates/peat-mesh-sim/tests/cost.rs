@@ -159,7 +159,7 @@ fn an_empty_node_that_joins_gets_each_document_once() {
 }
 
 #[test]
-fn an_empty_node_that_joins_a_full_mesh_gets_most_documents_once() {
+fn an_empty_node_that_joins_three_peers_gets_each_document_at_most_once_from_each() {
     let mut world = World::new(5);
     let [alice, bob, carol, dave] = world.nodes(["alice", "bob", "carol", "dave"]);
     world.preload(alice, documents(1_000));
