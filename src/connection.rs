@@ -346,7 +346,9 @@ async fn take(
         Err(problem) => {
             let address = path(&connection).and_then(|(address, _)| address);
             let stranger = EndpointId(*connection.remote_id().as_bytes());
-            shared.strangers.refused(stranger, address, &problem);
+            if problem.is_strange() {
+                shared.strangers.refused(stranger, address, &problem);
+            }
             peer::close(&connection, problem.close_code(), problem.told());
             None
         }

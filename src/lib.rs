@@ -1,4 +1,59 @@
 //! peat-mesh keeps JSON documents in step between machines with no server in the middle.
+//!
+//! Nodes that share a secret are a formation. They find each other, connect over QUIC, prove the secret to
+//! each other, and merge what they have. Every node takes reads and writes while it is cut off, and
+//! nobody's work is lost when they meet again. The program `peat-mesh-node` is such a node with an HTTP
+//! API; with this library a program of yours can be one itself:
+//!
+//! ```no_run
+//! # #[cfg(feature = "automerge-backend")]
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::net::{IpAddr, Ipv4Addr};
+//!
+//! use peat_mesh::config::{Config, DataFolder, Source};
+//! use peat_mesh::discovery::fixed::StaticPeer;
+//! use peat_mesh::identity::FormationSecret;
+//! use peat_mesh::node::Node;
+//! use peat_mesh_core::{DocId, NodeName};
+//!
+//! let node = Node::start(Config {
+//!     secret: FormationSecret::parse("kYwk3yXQmKcsEBqDpe2CjvUObEqbBVQkBmVZrjJrZPk=")?,
+//!     name: NodeName::new("vehicle-7")?,
+//!     discovery: vec![Source::Static],
+//!     static_peers: StaticPeer::parse_list("base@base.example:11204").map_err(|all| all.join("; "))?,
+//!     mdns_interfaces: None,
+//!     data_folder: DataFolder { path: "/var/lib/vehicle".into(), fallback: None },
+//!     broker_bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+//!     broker_port: 8081,
+//!     iroh_port: 11204,
+//!     iroh_bind: Vec::new(),
+//! })
+//! .await?;
+//!
+//! let doc = DocId::new("positions", "vehicle-7")?;
+//! let object = serde_json::json!({"lat": 50.03, "lon": 8.56});
+//! let Some(object) = object.as_object() else { unreachable!() };
+//! let written = node.handle().put(doc.clone(), object.clone()).await?; // on disk when this returns
+//! println!("version {}", written.heads.version());
+//!
+//! let mut changes = node.handle().changes();
+//! while let Ok(change) = changes.recv().await {
+//!     println!("{} {} from {:?}", change.action.as_str(), change.doc, change.origin);
+//! }
+//! node.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | none | configuration, identity, discovery by static list and mDNS |
+//! | `automerge-backend` | connections (iroh), the store (redb), `node` |
+//! | `broker` | the HTTP, SSE and WebSocket API, `service` |
+//! | `kubernetes` | nothing yet |
+//! | `node` | all of them and what the program needs |
 
 #[cfg(feature = "broker")]
 pub mod broker;

@@ -14,12 +14,12 @@ use super::Settings;
 const IDLE_MS_MAX: u32 = 12_000;
 /// How often a quiet connection shows that it lives, in milliseconds.
 const KEEP_ALIVE_MS: u64 = 3_000;
-/// What one connection may have on its way to this node, in bytes. The QUIC library gives up a connection
-/// whose stream has more than 1,024 pieces out of order, which loss makes of any larger window; packets carry
-/// at least 1,200 bytes.
-const RECEIVE_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What the stream of one connection may have on its way to this node, in bytes: 1,024 packets of the
+/// smallest size. The QUIC library gives up a connection whose stream has more than 1,024 holes, which a
+/// larger window reaches when a busy machine drops packets.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1200;
 /// What one connection may have on its way from this node, in bytes.
-const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+const SEND_WINDOW_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Why the endpoint could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +61,8 @@ fn transport() -> QuicTransportConfig {
     QuicTransportConfig::builder()
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS_MAX))))
         .keep_alive_interval(Duration::from_millis(KEEP_ALIVE_MS))
-        .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
         // One stream of frames in both directions is all there is.
         .max_concurrent_bidi_streams(VarInt::from_u32(1))

@@ -49,6 +49,12 @@ impl HandshakeError {
         }
     }
 
+    /// Whether the other side is no member, or none that keeps the rules; a connection that just broke
+    /// tells nothing about it.
+    pub(super) fn is_strange(&self) -> bool {
+        !matches!(self, Self::Transport(_))
+    }
+
     /// What the other side is told: nothing that helps a stranger.
     pub(super) fn told(&self) -> &'static str {
         match self {

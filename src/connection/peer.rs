@@ -22,8 +22,9 @@ pub(super) const BROKEN_RULE: u32 = 3;
 pub(super) const NO_MEMBER: u32 = 4;
 pub(super) const OTHER_VERSION: u32 = 5;
 
-/// Bytes of received frames of one connection that may wait to be dealt with.
-const INBOUND_BYTES_MAX: usize = 2 * limits::FRAME_BYTES_MAX;
+/// Bytes of received frames of one connection that may wait to be dealt with. A larger frame waits until
+/// it is the only one.
+const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Frames that are written in one go.
 const WRITE_FRAMES_MAX: usize = 128;
 
@@ -124,7 +125,7 @@ async fn read_frame(
     }
     let bytes = Decoder::default().body_bytes(&header)?;
     // Wait until earlier frames are dealt with before memory is taken for this one.
-    let cost = limits::frame_cost_bytes(bytes) as u32;
+    let cost = limits::frame_cost_bytes(bytes).min(INBOUND_BYTES_MAX) as u32;
     let Ok(permit) = Arc::clone(budget).acquire_many_owned(cost).await else { return Ok(None) };
     let mut body = BytesMut::zeroed(bytes);
     if recv.read_exact(&mut body).await.is_err() {

@@ -9,11 +9,11 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use link::Link;
+use link::{Inbound, Link};
 use peers::PeerTable;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -23,7 +23,7 @@ pub use peers::{PeerState, PeerView};
 use crate::answer::{Answer, Request, first_heads};
 use crate::catalog::{Catalog, Prefix};
 use crate::heads::Heads;
-use crate::id::{ConnId, DocId, EndpointId, NodeTag};
+use crate::id::{ConnId, DocId, EndpointId, NodeName, NodeTag};
 use crate::io::{CloseReason, Closed, Effect, Event, Input};
 use crate::limits;
 use crate::replica::{Outcome, Source, WriteError, Written};
@@ -41,6 +41,8 @@ pub struct Hub {
     catalog: Catalog,
     peers: PeerTable,
     links: BTreeMap<ConnId, Link>,
+    /// Changes of peers on their way to the disk; peers without any are left out.
+    inbound: HashMap<NodeName, Inbound>,
     effects: Vec<Effect>,
 }
 
@@ -64,6 +66,7 @@ impl Hub {
             catalog,
             peers: PeerTable::new(me),
             links: BTreeMap::new(),
+            inbound: HashMap::new(),
             effects: Vec::new(),
         }
     }
@@ -93,7 +96,7 @@ impl Hub {
     /// When to call [`Hub::handle`] with [`Input::Tick`] at the latest.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<u64> {
-        let links = self.links.values().map(Link::next_wakeup);
+        let links = self.links.values().filter_map(Link::next_wakeup);
         self.peers.next_wakeup().into_iter().chain(links).min()
     }
 
@@ -103,7 +106,7 @@ impl Hub {
         let mut views = self.peers.views();
         for view in &mut views {
             if let Some(link) = view.conn.and_then(|conn| self.links.get(&conn)) {
-                link.describe(view);
+                link.describe(self.inbound.get(&link.name).copied().unwrap_or_default(), view);
             }
         }
         views
@@ -139,10 +142,9 @@ impl Hub {
         let all = self.catalog.summary(Prefix::ALL);
         let mut replies = Vec::new();
         for (conn, link) in &mut self.links {
-            if link.probe_waited_too_long(now_ms) {
-                replies.extend(link.take_probe(now_ms, &self.catalog).map(|reply| (*conn, reply)));
-            }
-            replies.extend(link.probe(now_ms, all, &mut self.rng).map(|reply| (*conn, reply)));
+            let inbound = self.inbound.get(&link.name).copied().unwrap_or_default();
+            replies.extend(link.answer_probe(now_ms, &self.catalog, inbound).map(|reply| (*conn, reply)));
+            replies.extend(link.probe(now_ms, all, inbound, &mut self.rng).map(|reply| (*conn, reply)));
         }
         for (conn, reply) in replies {
             self.reply(now_ms, conn, reply);
@@ -194,6 +196,7 @@ impl Hub {
         let Some(link) = self.links.remove(&conn) else {
             return;
         };
+        self.forget_inbound(&link.name);
         let reason = match &why {
             Closed::Goodbye => "it said goodbye".to_owned(),
             Closed::Duplicate => "another connection to it is in use".to_owned(),
@@ -227,10 +230,7 @@ impl Hub {
                 self.close_broken(now_ms, conn, reason);
             }
             Frame::Probe { round, all } => {
-                link.probed(now_ms, round, all);
-                if let Some(reply) = link.take_probe_if_idle(now_ms, &self.catalog) {
-                    self.reply(now_ms, conn, reply);
-                }
+                link.probed(round, all, self.inbound.get(&link.name).copied().unwrap_or_default());
             }
             Frame::InStep { round } => link.in_step(now_ms, round),
             Frame::Ranges(groups) => {
@@ -256,6 +256,7 @@ impl Hub {
             Frame::Changes(changes) => {
                 link.receiving(now_ms, &changes);
                 let from = link.name.clone();
+                self.inbound.entry(from.clone()).or_default().received += changes.documents.len() as u64;
                 self.effects.push(Effect::Merge { conn, from, changes });
             }
         }
@@ -311,8 +312,8 @@ impl Hub {
     fn committed(&mut self, now_ms: u64, outcomes: Vec<Outcome>) {
         let mut pushes: Vec<(Source, Vec<(DocId, Bytes)>)> = Vec::new();
         for Outcome { doc, source, result } in outcomes {
-            if let Source::Peer { conn, .. } = &source {
-                self.merged(now_ms, *conn, &doc, &result);
+            if let Source::Peer { conn, name, .. } = &source {
+                self.merged(now_ms, *conn, name, &doc, &result);
             }
             let Ok(written) = result else { continue };
             if written.seq.is_none() {
@@ -327,21 +328,24 @@ impl Hub {
         for (source, documents) in pushes {
             self.push(now_ms, &source, documents);
         }
-        let mut replies = Vec::new();
-        for (conn, link) in &mut self.links {
-            replies.extend(link.take_probe_if_idle(now_ms, &self.catalog).map(|reply| (*conn, reply)));
-        }
-        for (conn, reply) in replies {
-            self.reply(now_ms, conn, reply);
-        }
     }
 
     /// What a job that came from a peer means for its connection.
-    fn merged(&mut self, now_ms: u64, conn: ConnId, doc: &DocId, result: &Result<Written, WriteError>) {
-        let Some(link) = self.links.get_mut(&conn) else {
+    fn merged(
+        &mut self,
+        now_ms: u64,
+        conn: ConnId,
+        from: &NodeName,
+        doc: &DocId,
+        result: &Result<Written, WriteError>,
+    ) {
+        if let Some(inbound) = self.inbound.get_mut(from) {
+            inbound.merged += 1;
+        }
+        if !self.links.contains_key(&conn) {
+            self.forget_inbound(from);
             return;
-        };
-        link.merged();
+        }
         match result {
             Ok(written) if written.missing => {
                 let heads = first_heads(&written.heads);
@@ -354,6 +358,14 @@ impl Hub {
             }
             // Nothing the peer could do about it; the next reconciliation tries again.
             Err(_) => {}
+        }
+    }
+
+    /// Drops the counts of a peer that is gone when nothing of it is on its way to the disk.
+    fn forget_inbound(&mut self, name: &NodeName) {
+        let is_linked = self.links.values().any(|link| link.name == *name);
+        if !is_linked && self.inbound.get(name).is_some_and(|inbound| inbound.is_idle()) {
+            self.inbound.remove(name);
         }
     }
 

@@ -16,8 +16,21 @@ const SETTLE_MS: u64 = 100;
 const NUDGE_MS: u64 = 50;
 /// … but no later than this, in ms.
 const NUDGE_MS_MAX: u64 = 2_000;
-/// A probe is answered when all changes that came before it are on disk, or after this long, in ms.
-const PROBE_WAIT_MS_MAX: u64 = 2_000;
+
+/// How far this node has come with the changes of one peer, over all connections to it in turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Inbound {
+    /// Changes that came in.
+    pub(super) received: u64,
+    /// Those of them that a commit is over for.
+    pub(super) merged: u64,
+}
+
+impl Inbound {
+    pub(super) fn is_idle(self) -> bool {
+        self.merged >= self.received
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -32,11 +45,12 @@ pub(super) struct Link {
     pub(super) skipped: bool,
     queue: Queue,
     answers_in_flight: usize,
-    /// Changes from this peer that are not on disk yet.
-    merging: usize,
-    /// A probe that waits for `merging` to become 0: its round, what it said, when it came.
+    /// The peer's probe: its round, what it said, and the number of changes that came before it. It is
+    /// answered when those are on disk, so that nothing is asked for twice.
     waiting_probe: Option<(u32, Summary, u64)>,
     probe_at_ms: u64,
+    /// Changes that had come in when this node's own probe was due; it is sent when they are on disk.
+    probe_after: Option<u64>,
     nudged_since_ms: Option<u64>,
     round: u32,
     in_step: bool,
@@ -57,10 +71,10 @@ impl Link {
             skipped: false,
             queue: Queue::default(),
             answers_in_flight: 0,
-            merging: 0,
             waiting_probe: None,
             // One side asks first; the other follows only if nothing came.
             probe_at_ms: if dialed { now_ms } else { now_ms + limits::RECONCILE_EVERY_MS },
+            probe_after: None,
             nudged_since_ms: None,
             round: 0,
             in_step: false,
@@ -70,13 +84,14 @@ impl Link {
         }
     }
 
-    pub(super) fn next_wakeup(&self) -> u64 {
-        let waiting = self.waiting_probe.map(|(_, _, since)| since + PROBE_WAIT_MS_MAX);
-        self.probe_at_ms.min(waiting.unwrap_or(u64::MAX))
+    /// When this link needs the time next. A probe that waits for the disk needs a commit instead.
+    pub(super) fn next_wakeup(&self) -> Option<u64> {
+        self.probe_after.is_none().then_some(self.probe_at_ms)
     }
 
-    pub(super) fn describe(&self, view: &mut PeerView) {
-        view.in_step = self.in_step && !self.busy();
+    pub(super) fn describe(&self, inbound: Inbound, view: &mut PeerView) {
+        view.in_step = self.in_step && inbound.is_idle() && !self.is_answering();
+        view.documents_to_merge = inbound.received - inbound.merged;
         view.in_step_at_ms = self.in_step_at_ms;
         view.documents_to_send = self.queue.len() as u64;
         view.documents_received = self.received_documents;
@@ -84,13 +99,14 @@ impl Link {
         view.bytes_unsent = self.unsent_bytes as u64;
     }
 
-    fn busy(&self) -> bool {
-        self.merging > 0 || self.answers_in_flight > 0 || self.queue.len() > 0
+    fn is_answering(&self) -> bool {
+        self.answers_in_flight > 0 || self.queue.len() > 0
     }
 
     /// A difference was seen: compare again once it is dealt with.
     pub(super) fn touch(&mut self, now_ms: u64) {
         self.in_step = false;
+        self.probe_after = None;
         // One side is enough to ask again; the other steps in if that is lost.
         self.probe_at_ms = now_ms + if self.dialed { SETTLE_MS } else { 5 * SETTLE_MS };
     }
@@ -100,6 +116,7 @@ impl Link {
         self.in_step = false;
         let since = *self.nudged_since_ms.get_or_insert(now_ms);
         self.probe_at_ms = (now_ms + NUDGE_MS).min(since + NUDGE_MS_MAX);
+        self.probe_after = None;
     }
 
     pub(super) fn ask(&mut self, request: Request) {
@@ -134,15 +151,10 @@ impl Link {
     }
 
     pub(super) fn receiving(&mut self, now_ms: u64, changes: &Changes) {
-        self.merging += changes.documents.len();
         self.received_documents += changes.documents.len() as u64;
         if changes.repair {
             self.touch(now_ms);
         }
-    }
-
-    pub(super) fn merged(&mut self) {
-        self.merging = self.merging.saturating_sub(1);
     }
 
     pub(super) fn in_step(&mut self, now_ms: u64, round: u32) {
@@ -152,45 +164,46 @@ impl Link {
         }
     }
 
-    pub(super) fn probed(&mut self, now_ms: u64, round: u32, all: Summary) {
-        self.waiting_probe = Some((round, all, now_ms));
-    }
-
-    pub(super) fn probe_waited_too_long(&self, now_ms: u64) -> bool {
-        self.waiting_probe.is_some_and(|(_, _, since)| now_ms >= since + PROBE_WAIT_MS_MAX)
+    pub(super) fn probed(&mut self, round: u32, all: Summary, inbound: Inbound) {
+        self.waiting_probe = Some((round, all, inbound.received));
     }
 
     /// The question "is this all you have?", when it is time for it.
-    pub(super) fn probe(&mut self, now_ms: u64, all: Summary, rng: &mut impl Rng) -> Option<Reply> {
+    pub(super) fn probe(
+        &mut self,
+        now_ms: u64,
+        all: Summary,
+        inbound: Inbound,
+        rng: &mut impl Rng,
+    ) -> Option<Reply> {
         if now_ms < self.probe_at_ms {
             return None;
         }
-        if self.busy() || self.unsent_bytes > 0 {
+        if self.is_answering() || self.unsent_bytes > 0 {
             self.probe_at_ms = now_ms + SETTLE_MS;
+            return None;
+        }
+        if inbound.merged < *self.probe_after.get_or_insert(inbound.received) {
             return None;
         }
         let every = limits::RECONCILE_EVERY_MS;
         self.probe_at_ms = now_ms + every - every / 10 + rng.random_range(0..every / 5);
+        self.probe_after = None;
         self.nudged_since_ms = None;
         self.round = self.round.wrapping_add(1);
         Some(Reply::frame(Frame::Probe { round: self.round, all }))
     }
-}
 
-/// The peer's probe, and the answer to it.
-impl Link {
-    pub(super) fn take_probe_if_idle(&mut self, now_ms: u64, catalog: &Catalog) -> Option<Reply> {
-        if self.merging > 0 { None } else { self.take_probe(now_ms, catalog) }
-    }
-
-    pub(super) fn take_probe(&mut self, now_ms: u64, catalog: &Catalog) -> Option<Reply> {
-        let (round, theirs, _) = self.waiting_probe.take()?;
+    /// The answer to the peer's probe, when everything that came before it is on disk.
+    pub(super) fn answer_probe(&mut self, now_ms: u64, catalog: &Catalog, inbound: Inbound) -> Option<Reply> {
+        let (round, theirs, _) = self.waiting_probe.take_if(|(_, _, after)| inbound.merged >= *after)?;
         let reply = compare_all(catalog, round, theirs);
         if !reply.moves() {
             self.in_step = true;
             self.in_step_at_ms = Some(now_ms);
             if !self.dialed {
                 self.probe_at_ms = now_ms + 2 * limits::RECONCILE_EVERY_MS;
+                self.probe_after = None;
             }
         }
         Some(reply)

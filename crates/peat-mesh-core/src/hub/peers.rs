@@ -66,6 +66,8 @@ pub struct PeerView {
     pub in_step_at_ms: Option<u64>,
     /// Documents waiting to be sent to it.
     pub documents_to_send: u64,
+    /// Changes that came from it and are not on disk here yet.
+    pub documents_to_merge: u64,
     /// Changes that came from it over this connection.
     pub documents_received: u64,
     /// Bytes sent to it over this connection.
@@ -283,6 +285,7 @@ impl Peer {
             in_step: false,
             in_step_at_ms: None,
             documents_to_send: 0,
+            documents_to_merge: 0,
             documents_received: 0,
             bytes_sent: 0,
             bytes_unsent: 0,

@@ -1,0 +1,102 @@
+//! Plays many seeds: `sim --seeds 1000 [--from N]`, or one with everything that happens: `sim --seed N`.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use peat_mesh_sim::{Report, Script, play};
+
+const USAGE: &str = "usage: sim [--seeds COUNT] [--from SEED] | sim --seed SEED";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (mut seeds, mut from, mut one) = (100, 0, None);
+    for pair in arguments.chunks(2) {
+        match pair {
+            [name, value] if name == "--seeds" => seeds = number(value),
+            [name, value] if name == "--from" => from = number(value),
+            [name, value] if name == "--seed" => one = Some(number(value)),
+            _ => {
+                eprintln!("{USAGE}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    match one {
+        Some(seed) => show(seed),
+        None => play_all(from, seeds),
+    }
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or_else(|_| {
+        eprintln!("{text} is not a number; {USAGE}");
+        std::process::exit(1);
+    })
+}
+
+fn show(seed: u64) -> ExitCode {
+    let script = Script::random(seed);
+    println!("{script}");
+    match play(&script, true) {
+        Ok(report) => {
+            println!("{report:#?}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            println!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play_all(from: u64, seeds: u64) -> ExitCode {
+    let next = AtomicU64::new(from);
+    let results = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + seeds {
+                        return;
+                    }
+                    let result = play(&Script::random(seed), false);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((seed, result));
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (mut reports, mut failed) = (Vec::new(), 0);
+    for (seed, result) in results {
+        match result {
+            Ok(report) => reports.push(report),
+            Err(problem) => {
+                failed += 1;
+                println!("SEED={seed} failed:\n{problem}");
+                println!("replay with: cargo run -p peat-mesh-sim -- --seed {seed}\n");
+            }
+        }
+    }
+    print_summary(&reports, failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print_summary(reports: &[Report], failed: usize) {
+    let sum = |value: fn(&Report) -> u64| reports.iter().map(value).sum::<u64>();
+    let mut converged_ms: Vec<u64> = reports.iter().map(|report| report.converged_ms).collect();
+    converged_ms.sort_unstable();
+    let at =
+        |part: usize| converged_ms.get((converged_ms.len() * part / 100).min(converged_ms.len().max(1) - 1));
+    println!("{} seeds passed, {failed} failed", reports.len());
+    println!("virtual time    {} s", sum(|report| report.virtual_ms) / 1000);
+    println!("requests        {}", sum(|report| report.requests as u64));
+    println!("acknowledged    {}", sum(|report| report.acknowledged as u64));
+    println!("frames          {}", sum(|report| report.frames));
+    println!("bytes           {}", sum(|report| report.bytes));
+    if let (Some(half), Some(most), Some(all)) = (at(50), at(99), at(100)) {
+        println!("converged after {half} ms (half), {most} ms (99 of 100), {all} ms (all)");
+    }
+}
