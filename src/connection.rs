@@ -317,9 +317,8 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>, cancel: CancellationTok
         };
         let (shared, cancel) = (Arc::clone(&shared), cancel.clone());
         tasks.spawn(async move {
-            let time = Duration::from_millis(HANDSHAKE_MS_MAX);
-            let taken = tokio::time::timeout(time, take(&shared, incoming));
-            let Some(Ok(Some((connection, proven)))) = cancel.run_until_cancelled(taken).await else {
+            let taken = cancel.run_until_cancelled(take(&shared, incoming)).await;
+            let Some(Some((connection, proven))) = taken else {
                 return;
             };
             drop(permit);
@@ -334,14 +333,16 @@ async fn take(
     shared: &Shared,
     incoming: iroh::endpoint::Incoming,
 ) -> Option<(Connection, handshake::Proven)> {
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(HANDSHAKE_MS_MAX);
     let connection = match incoming.accept() {
-        Ok(accepting) => accepting.await.ok()?,
+        Ok(accepting) => tokio::time::timeout_at(deadline, accepting).await.ok()?.ok()?,
         Err(problem) => {
             debug!(cause = %problem, "an incoming connection came to nothing");
             return None;
         }
     };
-    match handshake::accept(shared, &connection).await {
+    let proven = tokio::time::timeout_at(deadline, handshake::accept(shared, &connection)).await;
+    match proven.unwrap_or(Err(handshake::HandshakeError::TooSlow)) {
         Ok(proven) => Some((connection, proven)),
         Err(problem) => {
             let address = path(&connection).and_then(|(address, _)| address);

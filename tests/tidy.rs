@@ -1,5 +1,7 @@
 //! House rules that a reviewer should not have to look for.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

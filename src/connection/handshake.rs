@@ -36,6 +36,8 @@ pub(super) enum HandshakeError {
     Hello(#[from] WireError),
     #[error("it says it is {said}, but its key is not the one of that name")]
     Name { said: String },
+    #[error("it did not prove that it is a member in time")]
+    TooSlow,
     #[error("{0}")]
     Transport(String),
 }

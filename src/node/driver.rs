@@ -14,7 +14,7 @@ use peat_mesh_core::wire::Changes;
 use peat_mesh_core::{ConnId, NodeName};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::answers::Answers;
 use super::probes::NodeProbes;
@@ -129,12 +129,10 @@ impl Driver {
     fn discovery_event(&mut self, desk: &mut Desk, event: DiscoveryEvent) {
         match event {
             DiscoveryEvent::PeerFound(info) | DiscoveryEvent::PeerUpdated(info) => {
-                debug!(peer = ?info.name, endpoint_id = %info.endpoint.short(), addresses = ?info.addresses, "peer found");
                 let PeerInfo { endpoint, name, addresses } = info;
                 self.feed(desk, Input::PeerSeen { peer: endpoint, name, addresses }, None);
             }
             DiscoveryEvent::PeerLost(peer) => {
-                debug!(endpoint_id = %peer.short(), "peer lost");
                 desk.dial_failures.remove(&peer);
                 self.feed(desk, Input::PeerGone { peer }, None);
             }

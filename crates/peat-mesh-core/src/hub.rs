@@ -250,7 +250,11 @@ impl Hub {
             }
             Frame::Want(wants) => {
                 link.touch(now_ms);
-                wants.into_iter().for_each(|want| link.ask(Request::Want(want)));
+                // What is not here is not worth remembering, so the catalog bounds what a peer can ask for.
+                wants
+                    .into_iter()
+                    .filter(|want| self.catalog.heads(&want.doc).is_some())
+                    .for_each(|want| link.ask(Request::Want(want)));
                 self.pump(conn);
             }
             Frame::Changes(changes) => {
