@@ -16,8 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, EndpointAddr, TransportAddr};
-use peat_mesh_core::io::{CloseReason, Closed};
-use peat_mesh_core::wire::{ALPN, Frame, Hello};
+use peat_mesh_core::io::{CloseReason, Input};
+use peat_mesh_core::wire::ALPN;
 use peat_mesh_core::{ConnId, EndpointId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -42,53 +42,19 @@ const GOODBYE_MS_MAX: u64 = 2_000;
 /// takes three probe time-outs at QUIC's initial round-trip time, which are 3 s.
 const CLOSE_MS_MAX: u64 = 4_000;
 
-/// Something that happened on the network.
+/// Something that happened on the network: `Admitted`, `Received`, `Sent`, `Closed` or `DialFailed`.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum ConnEvent {
-    /// A peer passed the formation proof.
-    Admitted {
-        /// The number of its connection.
-        conn: ConnId,
-        /// Who.
-        peer: EndpointId,
-        /// What it said of itself.
-        hello: Hello,
-        /// Whether this node dialled.
-        dialed: bool,
-        /// Where it is.
-        address: Option<SocketAddr>,
-    },
-    /// A frame came in.
-    Received {
-        /// On which connection.
-        conn: ConnId,
-        /// The frame.
-        frame: Frame,
-        /// The memory it takes of what its connection may take; to be dropped with the frame.
-        permit: OwnedSemaphorePermit,
-    },
-    /// Frames have been given to the operating system.
-    Sent {
-        /// On which connection.
-        conn: ConnId,
-        /// What they count for, see [`peat_mesh_core::limits::frame_cost_bytes`].
-        bytes: usize,
-    },
-    /// A connection that was admitted is gone.
-    Closed {
-        /// Which.
-        conn: ConnId,
-        /// How it ended.
-        why: Closed,
-    },
-    /// A dial came to nothing.
-    DialFailed {
-        /// Who was dialled.
-        peer: EndpointId,
-        /// Why, in words.
-        reason: String,
-    },
+pub struct ConnEvent {
+    /// What happened.
+    pub input: Input,
+    /// The memory that a received frame takes of what its connection may take; to be dropped with it.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+impl From<Input> for ConnEvent {
+    fn from(input: Input) -> Self {
+        Self { input, permit: None }
+    }
 }
 
 /// What the endpoint is made from.
@@ -222,7 +188,7 @@ impl Network {
                 None => return,
             };
             // Nobody reads any more only when the node is shutting down.
-            let _ = shared.events.send(ConnEvent::DialFailed { peer, reason }).await;
+            let _ = shared.events.send(Input::DialFailed { peer, reason }.into()).await;
         });
     }
 

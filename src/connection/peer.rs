@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use peat_mesh_core::ConnId;
-use peat_mesh_core::io::Closed;
+use peat_mesh_core::io::{Closed, Input};
 use peat_mesh_core::limits;
 use peat_mesh_core::wire::{Decoder, Frame, HEADER_BYTES, WireError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -45,8 +45,8 @@ pub(super) async fn run(
     let (outbox, frames) = mpsc::channel(OUTBOX_FRAMES_MAX);
     let conn = shared.live.add(connection.clone(), outbox);
     let address = path(&connection).and_then(|(address, _)| address);
-    let admitted = ConnEvent::Admitted { conn, peer, hello, dialed, address };
-    if shared.events.send(admitted).await.is_ok() {
+    let admitted = Input::Admitted { conn, peer, hello, dialed, address };
+    if shared.events.send(admitted.into()).await.is_ok() {
         let ended = tokio::select! {
             end = read(shared, conn, recv) => end,
             end = write(shared, conn, send, frames) => end,
@@ -65,7 +65,7 @@ pub(super) async fn run(
             End::Closed => why(&connection.closed().await),
         };
         // Nobody reads any more only when the node is shutting down.
-        let _ = shared.events.send(ConnEvent::Closed { conn, why }).await;
+        let _ = shared.events.send(Input::Closed { conn, why }.into()).await;
     }
     shared.live.remove(conn);
 }
@@ -104,7 +104,8 @@ async fn read(shared: &Shared, conn: ConnId, mut recv: RecvStream) -> End {
     loop {
         match read_frame(&budget, &mut recv).await {
             Ok(Some((frame, permit))) => {
-                if shared.events.send(ConnEvent::Received { conn, frame, permit }).await.is_err() {
+                let received = ConnEvent { input: Input::Received { conn, frame }, permit: Some(permit) };
+                if shared.events.send(received).await.is_err() {
                     return End::Goodbye;
                 }
             }
@@ -149,7 +150,7 @@ async fn write(
         if written.is_err() {
             return End::Closed;
         }
-        if shared.events.send(ConnEvent::Sent { conn, bytes }).await.is_err() {
+        if shared.events.send(Input::Sent { conn, bytes }.into()).await.is_err() {
             return End::Goodbye;
         }
     }

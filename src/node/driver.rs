@@ -105,25 +105,18 @@ impl Driver {
     }
 
     fn connection_event(&mut self, desk: &mut Desk, event: ConnEvent) {
-        match event {
-            ConnEvent::Admitted { conn, peer, hello, dialed, address } => {
-                desk.dial_failures.remove(&peer);
-                self.feed(desk, Input::Admitted { conn, peer, hello, dialed, address }, None);
-            }
-            ConnEvent::Received { conn, frame, permit } => {
-                self.feed(desk, Input::Received { conn, frame }, Some(permit));
-            }
-            ConnEvent::Sent { conn, bytes } => self.feed(desk, Input::Sent { conn, bytes }, None),
-            ConnEvent::Closed { conn, why } => self.feed(desk, Input::Closed { conn, why }, None),
-            ConnEvent::DialFailed { peer, reason } => {
-                self.discovery.dial_failed(peer);
-                if desk.dial_failures.get(&peer) != Some(&reason) {
+        match &event.input {
+            Input::Admitted { peer, .. } => _ = desk.dial_failures.remove(peer),
+            Input::DialFailed { peer, reason } => {
+                self.discovery.dial_failed(*peer);
+                if desk.dial_failures.get(peer) != Some(reason) {
                     info!(endpoint_id = %peer.short(), "Peer could not be reached, trying on: {reason}");
-                    desk.dial_failures.insert(peer, reason.clone());
+                    desk.dial_failures.insert(*peer, reason.clone());
                 }
-                self.feed(desk, Input::DialFailed { peer, reason }, None);
             }
+            _ => {}
         }
+        self.feed(desk, event.input, event.permit);
     }
 
     fn discovery_event(&mut self, desk: &mut Desk, event: DiscoveryEvent) {

@@ -14,6 +14,9 @@ use crate::id::{ConnId, EndpointId, NodeName};
 use crate::io::Closed;
 use crate::limits;
 
+/// A connection that lasted this long, in milliseconds, was a good one.
+const STEADY_MS: u64 = 10_000;
+
 /// Where a peer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerState {
@@ -209,7 +212,6 @@ impl PeerTable {
         peer.reached = address;
         peer.status = Status::Live(conn);
         peer.since_ms = now_ms;
-        peer.failures = 0;
         peer.last_error = None;
         peer.addresses()
     }
@@ -226,6 +228,10 @@ impl PeerTable {
             return;
         };
         peer.last_error = Some(reason);
+        if now_ms >= peer.since_ms + STEADY_MS {
+            // Connections that end as soon as they are made keep their growing waits.
+            peer.failures = 0;
+        }
         if *why == Closed::IdentityElsewhere {
             // Two processes would push each other out for ever: give way for a while.
             peer.failures = 16;

@@ -2,6 +2,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::*;
 use crate::heads::ChangeHash;
+use crate::id::NodeTag;
 use crate::replica::Written;
 use crate::store::Action;
 use crate::wire::Decoder;
@@ -221,4 +222,23 @@ fn equal_nodes_exchange_one_small_frame_each_way() {
     let [(_, answer @ Frame::InStep { .. })] = &answer[..] else { panic!("{answer:?}") };
     left.handle(2, Input::Received { conn: ConnId(1), frame: answer.clone() });
     assert!(left.peers()[0].in_step && right.peers()[0].in_step);
+}
+
+#[test]
+fn connections_that_end_as_soon_as_they_are_made_are_made_ever_less_often() {
+    let mut hub = hub();
+    hub.handle(0, seen(LARGER, 1));
+    let (mut now, mut waits) = (0, Vec::new());
+    for conn in 0..10 {
+        hub.handle(now, admitted(conn, LARGER, 1, true));
+        hub.handle(now + 1, Input::Closed { conn: ConnId(conn), why: Closed::Lost("broken".to_owned()) });
+        waits.push(hub.next_wakeup().unwrap() - now);
+        now = hub.next_wakeup().unwrap();
+        hub.handle(now, Input::Tick);
+    }
+    assert!(*waits.last().unwrap() >= limits::DIAL_RETRY_MS_MAX / 2, "{waits:?}");
+    hub.handle(now, admitted(99, LARGER, 1, true));
+    now += 60_000;
+    hub.handle(now, Input::Closed { conn: ConnId(99), why: Closed::Lost("broken".to_owned()) });
+    assert!(hub.next_wakeup().unwrap() - now <= 2 * limits::DIAL_RETRY_MS_MIN, "a good one starts afresh");
 }

@@ -1,0 +1,78 @@
+//! Who gets a change that was just committed here.
+
+use bytes::Bytes;
+
+use super::Hub;
+use crate::id::{ConnId, DocId, NodeTag};
+use crate::limits;
+use crate::replica::Source;
+use crate::wire::{Changes, Frame};
+
+impl Hub {
+    /// Sends fresh changes to the connected peers that do not have them.
+    pub(super) fn push(&mut self, now_ms: u64, source: &Source, documents: Vec<(DocId, Bytes)>) {
+        let (origin, audience, repair): (_, &[NodeTag], _) = match source {
+            Source::Client => (None, &[], false),
+            Source::Peer { conn, audience, repair, .. } => (Some(*conn), audience, *repair),
+        };
+        let targets: Vec<(ConnId, NodeTag)> = self
+            .links
+            .iter()
+            .map(|(conn, link)| (*conn, link.peer.tag()))
+            .filter(|(conn, tag)| Some(*conn) != origin && !audience.contains(tag))
+            .collect();
+        if repair {
+            // Others may be getting the same from elsewhere: compare with them instead of sending it all.
+            for (conn, _) in targets {
+                if let Some(link) = self.links.get_mut(&conn) {
+                    link.nudge(now_ms);
+                }
+            }
+            return;
+        }
+        if targets.is_empty() {
+            return;
+        }
+        let mut told = audience.to_vec();
+        told.push(self.me.tag());
+        told.extend(targets.iter().map(|(_, tag)| *tag));
+        told.truncate(limits::AUDIENCE_COUNT_MAX);
+        for frame in pack(documents, false, &told) {
+            let bytes = frame.encode();
+            for (conn, _) in &targets {
+                let Some(link) = self.links.get_mut(conn) else {
+                    continue;
+                };
+                if link.unsent_bytes + bytes.len() > limits::SEND_WINDOW_BYTES && link.unsent_bytes > 0 {
+                    link.skipped = true;
+                } else {
+                    self.send(*conn, bytes.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Packs changes into frames of a reasonable size.
+pub(super) fn pack(documents: Vec<(DocId, Bytes)>, repair: bool, audience: &[NodeTag]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    for (doc, chunks) in documents {
+        let full = bytes + chunks.len() > limits::CHANGES_FRAME_BYTES_TARGET
+            || batch.len() == limits::CHANGES_PER_FRAME_MAX;
+        if full && !batch.is_empty() {
+            frames.push(std::mem::take(&mut batch));
+            bytes = 0;
+        }
+        bytes += chunks.len();
+        batch.push((doc, chunks));
+    }
+    if !batch.is_empty() {
+        frames.push(batch);
+    }
+    frames
+        .into_iter()
+        .map(|documents| Frame::Changes(Changes { repair, audience: audience.to_vec(), documents }))
+        .collect()
+}
