@@ -42,6 +42,9 @@ const GOODBYE_MS_MAX: u64 = 2_000;
 /// takes three probe time-outs at QUIC's initial round-trip time, which are 3 s.
 const CLOSE_MS_MAX: u64 = 4_000;
 
+/// What a peer is told, and a dial fails with, when there is another connection of the pair.
+pub const IN_USE: &str = "another connection is in use";
+
 /// Something that happened on the network: `Admitted`, `Received`, `Sent`, `Closed` or `DialFailed`.
 #[derive(Debug)]
 pub struct ConnEvent {
@@ -208,7 +211,7 @@ impl Network {
         let connection = |table: &mut LiveTable| table.connections.get(&conn).map(|(conn, _)| conn.clone());
         if let Some(connection) = self.shared.live.with(connection) {
             let (code, text) = match reason {
-                CloseReason::Duplicate => (peer::DUPLICATE, "another connection is in use"),
+                CloseReason::Duplicate => (peer::DUPLICATE, IN_USE),
                 CloseReason::IdentityElsewhere => {
                     (peer::IDENTITY_ELSEWHERE, "another process has this node's name")
                 }

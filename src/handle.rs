@@ -13,7 +13,7 @@ use peat_mesh_core::replica::{Job, Outcome, Source, Work, WriteError, Written};
 use peat_mesh_core::store::{Change, Page, Store, StoreError, StoredDocument};
 use peat_mesh_core::{ConnId, DocId, EndpointId, NodeName};
 use serde_json::{Map, Value};
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A running node. Clones are cheap and all speak of the same node.
@@ -37,13 +37,11 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
 }
 
-/// Something for the writer.
+/// What clients have for the writer.
 #[derive(Debug)]
 pub(crate) enum WriteRequest {
-    /// A client's job, and where its outcome goes.
+    /// A job, and where its outcome goes.
     Client { job: Job, reply: oneshot::Sender<Outcome> },
-    /// A frame of changes from a peer, and the memory it takes of what its connection may take.
-    Merge { jobs: Vec<Job>, permit: Option<OwnedSemaphorePermit> },
     /// Finish and end.
     Stop,
 }

@@ -110,7 +110,7 @@ impl Node {
             network.live(),
             discovery.statuses(),
         ));
-        let (writer, writes, committed) =
+        let (writer, ways) =
             writer::start(Arc::clone(&store), replica, changes.clone(), probes.store_problem())
                 .map_err(StartError::Thread)?;
         let handle = Handle::new(Shared {
@@ -119,7 +119,7 @@ impl Node {
             device_id: identity.device_id(),
             started,
             store: Arc::clone(&store),
-            writes: writes.clone(),
+            writes: ways.writes,
             changes,
             news: news.clone(),
             peers: peers_seen,
@@ -131,13 +131,13 @@ impl Node {
             started,
             network,
             discovery,
-            writes,
+            merges: ways.merges,
             store,
             probes,
             news,
             peers,
         };
-        let driver = tokio::spawn(driver.run(connection_events, committed, leave.clone()));
+        let driver = tokio::spawn(driver.run(connection_events, ways.committed, leave.clone()));
         info!(node_id = %identity.name(), device_id = %identity.device_id(), "Mesh started");
         let _stop_on_drop = leave.drop_guard();
         Ok(Self { handle, driver, writer, _stop_on_drop })

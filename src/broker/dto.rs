@@ -89,6 +89,7 @@ pub(super) struct Peer {
     in_step: bool,
     in_step_secs_ago: Option<u64>,
     documents_to_send: u64,
+    documents_to_merge: u64,
     documents_received: u64,
     bytes_sent: u64,
 }
@@ -113,6 +114,7 @@ impl Peer {
             in_step: view.in_step,
             in_step_secs_ago: view.in_step_at_ms.map(secs_ago),
             documents_to_send: view.documents_to_send,
+            documents_to_merge: view.documents_to_merge,
             documents_received: view.documents_received,
             bytes_sent: view.bytes_sent,
         }

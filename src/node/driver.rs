@@ -18,9 +18,9 @@ use tracing::{info, warn};
 
 use super::answers::Answers;
 use super::probes::NodeProbes;
-use crate::connection::{ConnEvent, Network};
+use super::writer::Merge;
+use crate::connection::{self, ConnEvent, Network};
 use crate::discovery::{DiscoveryEvent, PeerInfo, Running};
-use crate::handle::WriteRequest;
 
 /// How often the view of the peers is renewed while much happens, in milliseconds.
 const VIEW_EVERY_MS: u64 = 100;
@@ -32,7 +32,7 @@ pub(super) struct Driver {
     pub(super) started: Instant,
     pub(super) network: Network,
     pub(super) discovery: Running,
-    pub(super) writes: mpsc::Sender<WriteRequest>,
+    pub(super) merges: mpsc::Sender<Merge>,
     pub(super) store: Arc<dyn Store>,
     pub(super) probes: Arc<NodeProbes>,
     pub(super) news: broadcast::Sender<Event>,
@@ -44,7 +44,7 @@ struct Desk {
     answers: Answers,
     /// Merges that wait for room in the writer's channel. Each holds its permit, so the connections'
     /// budgets bound them.
-    merges: VecDeque<WriteRequest>,
+    merges: VecDeque<Merge>,
     /// The last reason for which a dial failed, so that the log says it once.
     dial_failures: HashMap<EndpointId, String>,
     view_due_ms: Option<u64>,
@@ -65,7 +65,7 @@ impl Driver {
             view_due_ms: None,
             viewed_ms: 0,
         };
-        let writes = self.writes.clone();
+        let merges = self.merges.clone();
         loop {
             let wakeup = self.wakeup(&desk);
             tokio::select! {
@@ -79,7 +79,7 @@ impl Driver {
                 (conn, answer) = desk.answers.next() => {
                     self.feed(&mut desk, Input::Answered { conn, answer }, None);
                 }
-                Ok(room) = writes.reserve(), if !desk.merges.is_empty() => {
+                Ok(room) = merges.reserve(), if !desk.merges.is_empty() => {
                     if let Some(merge) = desk.merges.pop_front() {
                         room.send(merge);
                     }
@@ -109,7 +109,8 @@ impl Driver {
             Input::Admitted { peer, .. } => _ = desk.dial_failures.remove(peer),
             Input::DialFailed { peer, reason } => {
                 self.discovery.dial_failed(*peer);
-                if desk.dial_failures.get(peer) != Some(reason) {
+                // Two nodes that dial each other at once give up one of two connections; that is no news.
+                if desk.dial_failures.get(peer) != Some(reason) && !reason.contains(connection::IN_USE) {
                     info!(endpoint_id = %peer.short(), "Peer could not be reached, trying on: {reason}");
                     desk.dial_failures.insert(*peer, reason.clone());
                 }
@@ -203,12 +204,7 @@ impl Driver {
     }
 }
 
-fn merge(
-    conn: ConnId,
-    from: &NodeName,
-    changes: Changes,
-    permit: Option<OwnedSemaphorePermit>,
-) -> WriteRequest {
+fn merge(conn: ConnId, from: &NodeName, changes: Changes, permit: Option<OwnedSemaphorePermit>) -> Merge {
     let source =
         Source::Peer { conn, name: from.clone(), audience: changes.audience.into(), repair: changes.repair };
     let jobs = changes
@@ -216,5 +212,5 @@ fn merge(
         .into_iter()
         .map(|(doc, chunks)| Job { doc, work: Work::Merge(chunks), source: source.clone() })
         .collect();
-    WriteRequest::Merge { jobs, permit }
+    Merge { jobs, permit }
 }

@@ -1,4 +1,7 @@
 //! The writer: a thread that owns the replica and gives every commit as many jobs as are waiting.
+//!
+//! Clients come first and peers get a share of every commit, so that a client does not wait behind all
+//! that a peer has to send, and a peer is not shut out by busy clients.
 
 use std::sync::Arc;
 use std::thread;
@@ -6,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use peat_mesh_core::replica::{Job, Outcome, Replica, Source, WriteError};
 use peat_mesh_core::store::{Change, Origin, Store};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
@@ -13,8 +17,10 @@ use crate::handle::WriteRequest;
 
 /// Requests that may wait for the writer; whoever brings more waits.
 const WAITING_COUNT_MAX: usize = 1024;
-/// Jobs that share one commit.
-const BATCH_JOBS_MAX: usize = 1024;
+/// Jobs of clients that share one commit.
+const CLIENT_JOBS_MAX: usize = 1024;
+/// A commit takes no more frames of peers when it has this many of their jobs.
+const PEER_JOBS_MAX: usize = 256;
 /// Commits whose outcomes may wait for the driver.
 const COMMITTED_COUNT_MAX: usize = 64;
 
@@ -36,26 +42,43 @@ impl Writer {
     }
 }
 
-type Started = (Writer, mpsc::Sender<WriteRequest>, mpsc::Receiver<Vec<Outcome>>);
+/// A frame of changes from a peer, and the memory it takes of what its connection may take.
+#[derive(Debug)]
+pub(super) struct Merge {
+    pub(super) jobs: Vec<Job>,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
 
+/// The ways to and from the writer.
+pub(super) struct Ways {
+    pub(super) writes: mpsc::Sender<WriteRequest>,
+    pub(super) merges: mpsc::Sender<Merge>,
+    pub(super) committed: mpsc::Receiver<Vec<Outcome>>,
+}
+
+/// Starts the thread. Has to be called in a Tokio runtime.
 pub(super) fn start(
     store: Arc<dyn Store>,
     replica: Replica,
     changes: broadcast::Sender<Change>,
     problem: watch::Sender<Option<String>>,
-) -> std::io::Result<Started> {
-    let (writes, waiting) = mpsc::channel(WAITING_COUNT_MAX);
-    let (committed, outcomes) = mpsc::channel(COMMITTED_COUNT_MAX);
-    let desk = Desk { store, replica, changes, committed, problem };
-    let thread = thread::Builder::new().name("peat-writer".to_owned()).spawn(|| desk.run(waiting))?;
-    Ok((Writer { writes: writes.clone(), thread }, writes, outcomes))
+) -> std::io::Result<(Writer, Ways)> {
+    let (writes, clients) = mpsc::channel(WAITING_COUNT_MAX);
+    let (merges, peers) = mpsc::channel(WAITING_COUNT_MAX);
+    let (outcomes, committed) = mpsc::channel(COMMITTED_COUNT_MAX);
+    let desk = Desk { store, replica, changes, outcomes, problem };
+    let runtime = Handle::current();
+    let thread = thread::Builder::new()
+        .name("peat-writer".to_owned())
+        .spawn(move || desk.run(&runtime, clients, peers))?;
+    Ok((Writer { writes: writes.clone(), thread }, Ways { writes, merges, committed }))
 }
 
 struct Desk {
     store: Arc<dyn Store>,
     replica: Replica,
     changes: broadcast::Sender<Change>,
-    committed: mpsc::Sender<Vec<Outcome>>,
+    outcomes: mpsc::Sender<Vec<Outcome>>,
     problem: watch::Sender<Option<String>>,
 }
 
@@ -76,23 +99,39 @@ impl Batch {
                 self.replies.push((self.jobs.len(), reply));
                 self.jobs.push(job);
             }
-            WriteRequest::Merge { jobs, permit } => {
-                self.jobs.extend(jobs);
-                self.permits.extend(permit);
-            }
             WriteRequest::Stop => self.stop = true,
         }
+    }
+
+    fn merge(&mut self, merge: Merge) {
+        self.jobs.extend(merge.jobs);
+        self.permits.extend(merge.permit);
     }
 }
 
 impl Desk {
-    fn run(mut self, mut waiting: mpsc::Receiver<WriteRequest>) {
-        while let Some(first) = waiting.blocking_recv() {
+    fn run(
+        mut self,
+        runtime: &Handle,
+        mut clients: mpsc::Receiver<WriteRequest>,
+        mut peers: mpsc::Receiver<Merge>,
+    ) {
+        loop {
             let mut batch = Batch::default();
-            batch.add(first);
-            while batch.jobs.len() < BATCH_JOBS_MAX && !batch.stop {
-                let Ok(next) = waiting.try_recv() else { break };
-                batch.add(next);
+            runtime.block_on(async {
+                tokio::select! {
+                    Some(request) = clients.recv() => batch.add(request),
+                    Some(merge) = peers.recv() => batch.merge(merge),
+                    else => batch.stop = true,
+                }
+            });
+            while batch.replies.len() < CLIENT_JOBS_MAX && !batch.stop {
+                let Ok(request) = clients.try_recv() else { break };
+                batch.add(request);
+            }
+            while batch.jobs.len() - batch.replies.len() < PEER_JOBS_MAX {
+                let Ok(merge) = peers.try_recv() else { break };
+                batch.merge(merge);
             }
             let stop = batch.stop;
             self.commit(batch);
@@ -119,7 +158,7 @@ impl Desk {
             let _ = reply.send(outcomes[index].clone());
         }
         // The driver has ended only when the node is shutting down.
-        let _ = self.committed.blocking_send(outcomes);
+        let _ = self.outcomes.blocking_send(outcomes);
     }
 
     /// Says once when writing begins to fail and once when it works again.

@@ -16,7 +16,7 @@ use peat_mesh_core::store::{Change, MemoryStore, Origin, Store};
 use peat_mesh_core::wire::Hello;
 use peat_mesh_core::{ConnId, DocId, EndpointId, NodeName};
 use serde_json::{Map, Value};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -153,7 +153,9 @@ impl Rig {
             repair: false,
         };
         let job = Job { doc: doc.parse().unwrap(), work: Work::Merge(changes), source };
-        self.writes.send(WriteRequest::Merge { jobs: vec![job], permit: None }).await.unwrap();
+        let (reply, outcome) = oneshot::channel();
+        self.writes.send(WriteRequest::Client { job, reply }).await.unwrap();
+        outcome.await.unwrap().result.unwrap();
     }
 
     pub(super) async fn get(&self, uri: &str) -> Reply {
@@ -212,23 +214,17 @@ async fn write(
 ) {
     let mut replica = Replica::new(&store, [2; 16]).unwrap();
     while let Some(request) = requests.recv().await {
-        let (jobs, reply) = match request {
-            WriteRequest::Client { job, reply } => (vec![job], Some(reply)),
-            WriteRequest::Merge { jobs, .. } => (jobs, None),
-            WriteRequest::Stop => return,
-        };
-        let origin = match &jobs[0].source {
+        let WriteRequest::Client { job, reply } = request else { return };
+        let origin = match &job.source {
             Source::Client => Origin::Local,
             Source::Peer { name, .. } => Origin::Peer(name.clone()),
         };
-        let outcome = replica.run(&store as &dyn Store, jobs, 0).remove(0);
+        let outcome = replica.run(&store as &dyn Store, vec![job], 0).remove(0);
         if let Ok(Written { seq: Some(seq), action, heads, .. }) = &outcome.result {
             let (doc, version) = (outcome.doc.clone(), heads.version());
             // Nobody may be listening.
             let _ = changes.send(Change { seq: *seq, doc, action: *action, origin, version });
         }
-        if let Some(reply) = reply {
-            let _ = reply.send(outcome);
-        }
+        let _ = reply.send(outcome);
     }
 }
