@@ -1,6 +1,7 @@
 //! The node as a program: environment in, log lines and an exit status out.
 
 use std::io;
+use std::panic;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use peat_mesh::environment::{self, Environment};
 use peat_mesh::identity::{FormationSecret, Identity};
 use peat_mesh::service::Service;
 use peat_mesh::{demo, telemetry};
+use peat_mesh_core::guard;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
@@ -65,7 +67,18 @@ Two nodes on one machine, in two shells with the same PEAT_FORMATION_SECRET:
   HOSTNAME=two PEAT_DATA_DIR=/tmp/two PEAT_DISCOVERY=static PEAT_STATIC_PEERS=one@127.0.0.1:11204 \\
     PEAT_BROKER_PORT=8082 PEAT_IROH_BIND_PORT=11205 peat-mesh-node";
 
+/// A panic is printed, unless it is one of a library on damaged bytes that is caught and told in words.
+fn quiet_expected_panics() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !guard::is_expected() {
+            print(panic);
+        }
+    }));
+}
+
 fn main() -> ExitCode {
+    quiet_expected_panics();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(problem) => {

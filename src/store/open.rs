@@ -6,11 +6,11 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use ::redb::backends::{FileBackend, InMemoryBackend};
 use ::redb::{Builder, Database, DatabaseError, Error};
+use peat_mesh_core::guard;
 
 use super::held::Held;
 use super::migrations::{self, FORMAT};
@@ -156,15 +156,13 @@ pub(super) fn open_file(path: &Path) -> Result<(Database, Held), OpenError> {
     let backend = FileBackend::new(file).map_err(|error| OpenError::redb(path, error.into()))?;
     let held = Held::over(backend);
     // redb may panic on pages that it trusts; what it wrote until then is only held.
-    let tried = panic::catch_unwind(AssertUnwindSafe(|| {
+    let tried = guard::caught(|| {
         let database = load(path, held.clone())?;
         check(path, &database)?;
         Ok(database)
-    }));
-    let database = match tried {
-        Ok(result) => result?,
-        Err(panic) => return Err(OpenError::damaged(path, &panic_message(panic.as_ref()))),
-    };
+    });
+    let database =
+        tried.map_err(|panic| OpenError::damaged(path, &format!("reading it failed with {panic:?}")))??;
     held.release().map_err(|source| OpenError::io(path, source))?;
     migrations::run(&database).map_err(|error| OpenError::redb(path, error))?;
     Ok((database, held))
@@ -250,13 +248,6 @@ fn exists(path: &Path) -> Result<bool, OpenError> {
 /// Brings the new name of a file to disk.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-}
-
-/// The words of a caught panic.
-pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let words =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("reading it failed with {:?}", words.unwrap_or("a panic without words"))
 }
 
 #[cfg(test)]

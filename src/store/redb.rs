@@ -18,6 +18,7 @@ use ::redb::{
     StorageError, TableError, TransactionError,
 };
 use bytes::Bytes;
+use peat_mesh_core::guard;
 use peat_mesh_core::heads::Heads;
 use peat_mesh_core::id::DocId;
 use peat_mesh_core::limits;
@@ -146,7 +147,7 @@ impl RedbStore {
         work: impl FnOnce(&Database) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         let database = self.database(operation)?;
-        let error = match panic::catch_unwind(AssertUnwindSafe(|| work(&database))) {
+        let error = match guard::caught(|| work(&database)) {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(Fault::Store(error))) => return Err(error),
             Ok(Err(Fault::Redb(Error::Corrupted(reason)))) => return Err(self.corrupt(&reason)),
@@ -157,7 +158,7 @@ impl RedbStore {
                     _ => StoreError::Io { operation, reason },
                 }
             }
-            Err(panic) => self.corrupt(&open::panic_message(panic.as_ref())),
+            Err(panic) => self.corrupt(&panic),
         };
         self.let_go(&database, &error.to_string());
         Err(error)

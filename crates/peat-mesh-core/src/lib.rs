@@ -43,6 +43,7 @@
 pub mod answer;
 pub mod catalog;
 pub mod document;
+pub mod guard;
 pub mod heads;
 pub mod hub;
 pub mod id;

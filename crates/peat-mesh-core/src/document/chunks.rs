@@ -11,8 +11,6 @@
 //! object that does not exist. A member of the formation that sends such a change must not take the
 //! node down, so all that reads foreign bytes runs in [`guarded`].
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use automerge::{Automerge, Change, LoadOptions};
 
 use super::DocumentError;
@@ -103,7 +101,7 @@ pub(super) fn document(bytes: &[u8]) -> Result<Automerge, DocumentError> {
 
 /// Turns a panic of Automerge into an error. What `work` was changing must be thrown away then.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, DocumentError>) -> Result<T, DocumentError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(bad("changes that contradict themselves")))
+    crate::guard::caught(work).unwrap_or_else(|_| Err(bad("changes that contradict themselves")))
 }
 
 pub(super) fn bad(reason: impl Into<String>) -> DocumentError {
