@@ -280,6 +280,13 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>, cancel: CancellationTok
     let mut tasks = JoinSet::new();
     while let Some(Some(incoming)) = cancel.run_until_cancelled(endpoint.accept()).await {
         while tasks.try_join_next().is_some() {}
+        if handshakes.available_permits() < HANDSHAKES_COUNT_MAX / 2 && !incoming.remote_addr_validated() {
+            // Under pressure a dialer has to show first that it is where it says; a made-up address cannot.
+            if let Err(problem) = incoming.retry() {
+                debug!(cause = %problem, "a dialer could not be asked to come again");
+            }
+            continue;
+        }
         let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
             incoming.refuse();
             continue;

@@ -68,7 +68,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Node {
     handle: Handle,
-    driver: JoinHandle<()>,
+    driver: Option<JoinHandle<()>>,
     writer: writer::Writer,
     _stop_on_drop: DropGuard,
 }
@@ -140,7 +140,7 @@ impl Node {
         let driver = tokio::spawn(driver.run(connection_events, ways.committed, leave.clone()));
         info!(node_id = %identity.name(), device_id = %identity.device_id(), "Mesh started");
         let _stop_on_drop = leave.drop_guard();
-        Ok(Self { handle, driver, writer, _stop_on_drop })
+        Ok(Self { handle, driver: Some(driver), writer, _stop_on_drop })
     }
 
     /// The way to use the node.
@@ -149,12 +149,26 @@ impl Node {
         &self.handle
     }
 
+    /// Waits until the node ends by itself, which it does only when it is broken.
+    pub async fn broken(&mut self) -> String {
+        let Some(driver) = &mut self.driver else {
+            return std::future::pending().await;
+        };
+        let ended = driver.await;
+        self.driver = None;
+        match ended {
+            Ok(()) => "the writer has ended, this is a bug; the log says why".to_owned(),
+            Err(problem) => format!("the driver of the mesh has ended, this is a bug: {problem}"),
+        }
+    }
+
     /// Stops: no more requests are taken, all that was accepted is on disk, peers are told goodbye.
     pub async fn shutdown(self) {
         self.handle.stopping().cancel();
         // The driver ends after the writer, so that peers get what was acknowledged last.
         self.writer.stop().await;
-        if let Err(problem) = self.driver.await
+        if let Some(driver) = self.driver
+            && let Err(problem) = driver.await
             && problem.is_panic()
         {
             tracing::error!("the driver of the mesh has panicked; this is a bug: {problem}");

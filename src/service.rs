@@ -77,9 +77,13 @@ impl Service {
         self.address
     }
 
-    /// Waits until the HTTP API ends by itself, which it does only when it is broken.
+    /// Waits until the node or its HTTP API ends by itself, which they do only when they are broken.
     pub async fn broken(&mut self) -> String {
-        match (&mut self.broker).await {
+        let broker = tokio::select! {
+            problem = self.node.broken() => return problem,
+            broker = &mut self.broker => broker,
+        };
+        match broker {
             Ok(Ok(())) => "the HTTP API has stopped".to_owned(),
             Ok(Err(problem)) => format!("the HTTP API cannot go on: {problem}"),
             Err(problem) => format!("the HTTP API has panicked; this is a bug: {problem}"),

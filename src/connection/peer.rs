@@ -1,6 +1,7 @@
 //! One admitted connection: frames in, frames out, and how it ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
@@ -25,6 +26,8 @@ pub(super) const OTHER_VERSION: u32 = 5;
 /// Bytes of received frames of one connection that may wait to be dealt with. A larger frame waits until
 /// it is the only one.
 const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a peer may take from the end of its stream to the end of its connection, in milliseconds.
+const LEAVING_MS_MAX: u64 = 5_000;
 /// Frames that are written in one go.
 const WRITE_FRAMES_MAX: usize = 128;
 
@@ -62,7 +65,16 @@ pub(super) async fn run(
                 close(&connection, GOODBYE, "goodbye");
                 Closed::Goodbye
             }
-            End::Closed => why(&connection.closed().await),
+            End::Closed => {
+                let leaving = Duration::from_millis(LEAVING_MS_MAX);
+                match tokio::time::timeout(leaving, connection.closed()).await {
+                    Ok(problem) => why(&problem),
+                    Err(_) => {
+                        close(&connection, BROKEN_RULE, "the stream has ended");
+                        Closed::Lost("it ended the stream and kept the connection".to_owned())
+                    }
+                }
+            }
         };
         // Nobody reads any more only when the node is shutting down.
         let _ = shared.events.send(Input::Closed { conn, why }.into()).await;
@@ -109,8 +121,8 @@ async fn read(shared: &Shared, conn: ConnId, mut recv: RecvStream) -> End {
                     return End::Goodbye;
                 }
             }
-            // The stream ended: the peer is leaving, and the connection tells how.
-            Ok(None) => return std::future::pending().await,
+            // The peer is leaving, and the connection tells how in a moment.
+            Ok(None) => return End::Closed,
             Err(problem) => return End::Garbage(problem),
         }
     }

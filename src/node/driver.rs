@@ -89,8 +89,20 @@ impl Driver {
             }
             self.renew_view(&mut desk);
         }
-        self.discovery.shutdown().await;
-        self.network.shutdown().await;
+        let Self { discovery, network, .. } = self;
+        let goodbyes = async {
+            discovery.shutdown().await;
+            network.shutdown().await;
+        };
+        // Connections that still send must not wait for somebody to take their news.
+        let ignore = async {
+            while connections.recv().await.is_some() {}
+            std::future::pending::<()>().await
+        };
+        tokio::select! {
+            () = goodbyes => {}
+            () = ignore => {}
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -155,7 +167,6 @@ impl Driver {
                     self.tell(event);
                     desk.view_due_ms = Some(now_ms);
                 }
-                _ => {}
             }
         }
         desk.view_due_ms.get_or_insert(desk.viewed_ms + VIEW_EVERY_MS);

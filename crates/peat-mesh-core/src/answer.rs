@@ -119,7 +119,9 @@ fn missing(store: &dyn Store, want: &Want, answer: &mut Answer) -> Result<(), An
     }
     let document = load(&chunks)?;
     let theirs = want.heads.as_slice();
-    let knows_all_theirs = theirs.iter().all(|hash| document.knows(hash));
+    // A full list may not be all of them.
+    let knows_all_theirs =
+        theirs.len() < limits::HEADS_COUNT_MAX && theirs.iter().all(|hash| document.knows(hash));
     if knows_all_theirs || want.stage != WantStage::Heads {
         let mut have: Vec<ChangeHash> = theirs.to_vec();
         have.extend(&want.have);
@@ -161,4 +163,46 @@ fn push(doc: &DocId, pieces: Vec<Bytes>, answer: &mut Answer) -> Result<(), Answ
 fn load(chunks: &[Bytes]) -> Result<Document, DocumentError> {
     // Nothing is written to this copy, so the actor is never used.
     Document::load(chunks.iter().map(|chunk| &chunk[..]), &ActorId::from([0; 16]))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::replica::{Job, Replica, Source, Work};
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn a_peer_with_more_heads_than_a_frame_names_is_asked_for_the_rest() {
+        let doc: DocId = "c/x".parse().unwrap();
+        let edits = (0..=limits::HEADS_COUNT_MAX as u16).map(|number| {
+            let [high, low] = number.to_be_bytes();
+            let mut document = Document::new(&ActorId::from([1, high, low]));
+            document.put(json!({ "by": number }).as_object().unwrap(), 0).unwrap().unwrap()
+        });
+        let jobs: Vec<Job> = edits
+            .map(|edit| Job { doc: doc.clone(), work: Work::Merge(edit), source: Source::Client })
+            .collect();
+        let stores = [MemoryStore::default(), MemoryStore::default()];
+        for (store, count) in stores.iter().zip([jobs.len() - 1, jobs.len()]) {
+            let mut replica = Replica::new(store, [9; 16]).unwrap();
+            let outcomes = replica.run(store, jobs[..count].to_vec(), 0);
+            assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()));
+        }
+        let heads = first_heads(&stores[1].record(&doc).unwrap().unwrap().heads);
+        let want = Want { doc: doc.clone(), stage: WantStage::Heads, heads, have: Vec::new() };
+        let back = answer(&stores[0], vec![Request::Want(want)]);
+        assert_eq!(back.wants.len(), 1, "it may have more than it could name");
+        let sent = answer(&stores[1], vec![Request::Want(back.wants[0].clone())]);
+        let mut behind = Document::load(
+            stores[0].chunks(&doc).unwrap().iter().map(|chunk| &chunk[..]),
+            &ActorId::from([8]),
+        )
+        .unwrap();
+        for (_, chunks) in sent.changes {
+            behind.merge(&chunks).unwrap();
+        }
+        assert_eq!(behind.heads(), stores[1].record(&doc).unwrap().unwrap().heads);
+    }
 }

@@ -73,6 +73,13 @@ impl Prefix {
         self.first
     }
 
+    /// The largest position in it.
+    #[must_use]
+    pub fn last(self) -> Position {
+        let rest = u128::MAX.checked_shr(4 * u32::from(self.depth)).unwrap_or(0);
+        Position(self.first.0 | rest)
+    }
+
     /// Whether a position is in it.
     #[must_use]
     pub fn contains(self, position: Position) -> bool {

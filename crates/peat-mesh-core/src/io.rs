@@ -100,7 +100,6 @@ pub enum Closed {
 
 /// Something to be done.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Effect {
     /// Connect to a peer; ends in `Admitted` or `DialFailed`.
     Dial {

@@ -48,7 +48,7 @@ pub const fn frame_cost_bytes(bytes: usize) -> usize {
 
 /// Bytes of unsent frames per connection above which pushes are skipped and left to reconciliation.
 pub const SEND_WINDOW_BYTES: usize = 4 * 1024 * 1024;
-/// Documents per connection being read from the store at once in order to be sent.
+/// Reads of documents in order to send them, for one connection at once.
 pub const ANSWERS_IN_FLIGHT_MAX: usize = 8;
 /// Documents read from the store in one such go.
 pub const ANSWER_BATCH_DOCUMENTS_MAX: usize = 64;
@@ -65,8 +65,6 @@ pub const DIAL_RETRY_MS_MAX: u64 = 15_000;
 pub const DIAL_GRACE_MS: u64 = 300;
 /// How often connected peers compare fingerprints, in milliseconds.
 pub const RECONCILE_EVERY_MS: u64 = 5_000;
-/// How long a reconciliation may stand without progress before it is started again, in milliseconds.
-pub const RECONCILE_STALL_MS: u64 = 10_000;
 
 /// Bytes of loaded documents kept in memory (estimated).
 pub const DOCUMENT_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -19,6 +19,7 @@ use cache::{Cache, Loaded};
 use serde_json::{Map, Value};
 
 use crate::document::{ActorId, Document, DocumentError};
+use crate::guard;
 use crate::heads::Heads;
 use crate::id::{ConnId, DocId, NodeName, NodeTag};
 use crate::limits;
@@ -188,8 +189,11 @@ impl Replica {
                 }
             }
             Err(problem) => {
+                // What a disk says of a failed commit and what is on it may differ: number on from there.
+                self.last_seq = self.last_seq.max(store.last_seq().unwrap_or(0));
                 for outcome in &mut outcomes {
-                    if matches!(&outcome.result, Ok(written) if written.seq.is_some()) {
+                    // Jobs that found nothing to do looked at what the batch was about to write.
+                    if matches!(outcome.result, Ok(_) | Err(WriteError::NotFound { .. })) {
                         outcome.result = Err(WriteError::Store(problem.clone()));
                     }
                 }
@@ -205,8 +209,15 @@ impl Batch<'_> {
             Some(loaded) => loaded,
             None => self.load(&job.doc)?,
         };
-        let worked = self.work(&mut loaded, job);
-        if worked.is_err() && loaded.document.heads() != loaded.heads {
+        let worked = guard::caught(|| self.work(&mut loaded, job)).unwrap_or_else(|panic| {
+            Err(WriteError::Damaged { doc: job.doc.clone(), reason: format!("it breaks Automerge: {panic}") })
+        });
+        let is_whole = match &worked {
+            Ok(_) => true,
+            Err(WriteError::Damaged { .. }) => false,
+            Err(_) => loaded.document.heads() == loaded.heads,
+        };
+        if !is_whole {
             // The change was made and then refused (its JSON, for one): go back to what is there.
             loaded = self.load(&job.doc)?;
         }

@@ -58,7 +58,9 @@ fn header(bytes: &[u8]) -> Result<(Kind, usize), DocumentError> {
     }
     let kind = match bytes[8] {
         0 => Kind::Document,
-        1 | 2 => Kind::Change,
+        1 => Kind::Change,
+        // Nobody here sends these, and nothing says how large they grow when they are inflated.
+        2 => return Err(bad("a deflated change, which is not taken")),
         3 => {
             return Err(bad("a bundle of changes, whose format may still change, is not taken"));
         }

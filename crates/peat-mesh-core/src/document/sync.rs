@@ -54,6 +54,7 @@ impl Document {
             Some(doc) => {
                 let changes = chunks::guarded(|| Ok(doc.get_changes(&[])))?;
                 refuse_marks(&changes)?;
+                check_numbers(&Automerge::new(), &changes)?;
                 changes.iter().for_each(|change| new.extend_from_slice(change.raw_bytes()));
                 Some(apply(doc, &ready)?)
             }

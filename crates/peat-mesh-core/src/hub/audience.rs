@@ -43,7 +43,10 @@ impl Hub {
                 let Some(link) = self.links.get_mut(conn) else {
                     continue;
                 };
-                if link.unsent_bytes + bytes.len() > limits::SEND_WINDOW_BYTES && link.unsent_bytes > 0 {
+                let is_full =
+                    link.unsent_bytes + bytes.len() > limits::SEND_WINDOW_BYTES && link.unsent_bytes > 0;
+                // Once something was left out, answers to what is asked for come first.
+                if link.skipped || is_full {
                     link.skipped = true;
                 } else {
                     self.send(*conn, bytes.clone());

@@ -12,6 +12,8 @@ use crate::wire::{Changes, Frame};
 
 /// After the last sign of a reconciliation, both sides are compared again this much later, in ms.
 const SETTLE_MS: u64 = 100;
+/// Doublings of that wait while nothing changes.
+const FUTILE_MAX: u32 = 6;
 /// Changes that came by reconciliation are offered to other peers after this much quiet, in ms …
 const NUDGE_MS: u64 = 50;
 /// … but no later than this, in ms.
@@ -53,6 +55,10 @@ pub(super) struct Link {
     probe_after: Option<u64>,
     nudged_since_ms: Option<u64>,
     round: u32,
+    /// What this node had when it last asked.
+    asked_with: Option<Summary>,
+    /// How many times in a row it asked with the same and the answer changed nothing.
+    futile: u32,
     in_step: bool,
     in_step_at_ms: Option<u64>,
     received_documents: u64,
@@ -77,6 +83,8 @@ impl Link {
             probe_after: None,
             nudged_since_ms: None,
             round: 0,
+            asked_with: None,
+            futile: 0,
             in_step: false,
             in_step_at_ms: None,
             received_documents: 0,
@@ -108,7 +116,8 @@ impl Link {
         self.in_step = false;
         self.probe_after = None;
         // One side is enough to ask again; the other steps in if that is lost.
-        self.probe_at_ms = now_ms + if self.dialed { SETTLE_MS } else { 5 * SETTLE_MS };
+        let settle = if self.dialed { SETTLE_MS } else { 5 * SETTLE_MS };
+        self.probe_at_ms = now_ms + (settle << self.futile).min(limits::RECONCILE_EVERY_MS);
     }
 
     /// Something came from elsewhere that this peer may lack.
@@ -160,6 +169,7 @@ impl Link {
     pub(super) fn in_step(&mut self, now_ms: u64, round: u32) {
         if round == self.round {
             self.in_step = true;
+            self.futile = 0;
             self.in_step_at_ms = Some(now_ms);
         }
     }
@@ -179,7 +189,7 @@ impl Link {
         if now_ms < self.probe_at_ms {
             return None;
         }
-        if self.is_answering() || self.unsent_bytes > 0 {
+        if self.is_answering() {
             self.probe_at_ms = now_ms + SETTLE_MS;
             return None;
         }
@@ -190,6 +200,9 @@ impl Link {
         self.probe_at_ms = now_ms + every - every / 10 + rng.random_range(0..every / 5);
         self.probe_after = None;
         self.nudged_since_ms = None;
+        // A difference that stays (a document that cannot be read, a full disk) is looked at less often.
+        let is_same = self.asked_with.replace(all) == Some(all);
+        self.futile = if is_same && !self.in_step { (self.futile + 1).min(FUTILE_MAX) } else { 0 };
         self.round = self.round.wrapping_add(1);
         Some(Reply::frame(Frame::Probe { round: self.round, all }))
     }
@@ -200,6 +213,7 @@ impl Link {
         let reply = compare_all(catalog, round, theirs);
         if !reply.moves() {
             self.in_step = true;
+            self.futile = 0;
             self.in_step_at_ms = Some(now_ms);
             if !self.dialed {
                 self.probe_at_ms = now_ms + 2 * limits::RECONCILE_EVERY_MS;

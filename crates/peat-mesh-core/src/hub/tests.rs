@@ -242,3 +242,25 @@ fn connections_that_end_as_soon_as_they_are_made_are_made_ever_less_often() {
     hub.handle(now, Input::Closed { conn: ConnId(99), why: Closed::Lost("broken".to_owned()) });
     assert!(hub.next_wakeup().unwrap() - now <= 2 * limits::DIAL_RETRY_MS_MIN, "a good one starts afresh");
 }
+
+#[test]
+fn a_difference_that_stays_is_looked_at_ever_less_often() {
+    let mut hub = hub();
+    hub.handle(0, Input::Committed(vec![written("c/x", 1, Source::Client, 1)]));
+    hub.handle(0, admitted(1, LARGER, 1, true));
+    let (mut now, mut probes) = (0, 0);
+    while now < 60_000 {
+        now = hub.next_wakeup().unwrap().max(now + 1);
+        for (_, frame) in frames(&hub.handle(now, Input::Tick)) {
+            if let Frame::Probe { .. } = frame {
+                probes += 1;
+                // The peer names a state of the document that nobody can get.
+                let heads = Heads::new(vec![ChangeHash([9; 32])]);
+                let want = Want { doc: "c/x".parse().unwrap(), stage: WantStage::Last, heads, have: vec![] };
+                hub.handle(now, Input::Received { conn: ConnId(1), frame: Frame::Want(vec![want]) });
+                hub.handle(now, Input::Answered { conn: ConnId(1), answer: Answer::default() });
+            }
+        }
+    }
+    assert!((8..40).contains(&probes), "{probes} in a minute");
+}

@@ -170,3 +170,64 @@ fn a_delete_that_did_not_see_an_edit_loses_to_it() {
         (Some(json!({"a": 1, "b": 2})), Some(json!({"a": 1, "b": 2})))
     );
 }
+
+#[test]
+fn a_repeated_write_in_a_failed_commit_is_not_acknowledged_either() {
+    let mut rig = Rig::new(1);
+    rig.one(put("c/there", json!({"n": 1}))).unwrap();
+    rig.store.fill_before_next_commit();
+    let results = rig.run(vec![
+        put("c/x", json!({"n": 1})),
+        put("c/x", json!({"n": 1})),
+        delete("c/there"),
+        delete("c/there"),
+    ]);
+    assert!(results.iter().all(|result| matches!(result, Err(WriteError::Store(_)))), "{results:?}");
+    assert_eq!((rig.json("c/x"), rig.json("c/there")), (None, Some(json!({"n": 1}))));
+}
+
+/// A disk that writes everything and then says that it failed.
+#[derive(Debug)]
+struct Liar(MemoryStore);
+
+impl Store for Liar {
+    fn record(&self, doc: &DocId) -> Result<Option<crate::store::Record>, StoreError> {
+        self.0.record(doc)
+    }
+    fn document(&self, doc: &DocId) -> Result<Option<crate::store::StoredDocument>, StoreError> {
+        self.0.document(doc)
+    }
+    fn chunks(&self, doc: &DocId) -> Result<Vec<Bytes>, StoreError> {
+        self.0.chunks(doc)
+    }
+    fn list(&self, c: &str, after: Option<&str>, limit: usize) -> Result<crate::store::Page, StoreError> {
+        self.0.list(c, after, limit)
+    }
+    fn collections(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        self.0.collections()
+    }
+    fn changes_since(&self, seq: u64, limit: usize) -> Result<Vec<crate::store::Change>, StoreError> {
+        self.0.changes_since(seq, limit)
+    }
+    fn last_seq(&self) -> Result<u64, StoreError> {
+        self.0.last_seq()
+    }
+    fn for_each_heads(&self, visit: &mut dyn FnMut(DocId, Heads)) -> Result<(), StoreError> {
+        self.0.for_each_heads(visit)
+    }
+    fn commit(&self, writes: &[DocWrite]) -> Result<(), StoreError> {
+        self.0.commit(writes)?;
+        Err(StoreError::Io { operation: "commit".to_owned(), reason: "fsync failed".to_owned() })
+    }
+}
+
+#[test]
+fn a_commit_that_took_effect_although_it_failed_does_not_stop_later_writes() {
+    let mut rig = Rig::new(1);
+    let liar = Liar(rig.store.clone());
+    let failed = rig.replica.run(&liar, vec![put("c/x", json!({"n": 1}))], 0).remove(0);
+    assert!(matches!(failed.result, Err(WriteError::Store(_))));
+    let next = rig.one(put("c/x", json!({"n": 1, "m": 2}))).unwrap();
+    assert_eq!(next.seq, Some(2));
+    assert_eq!(rig.json("c/x"), Some(json!({"n": 1, "m": 2})));
+}

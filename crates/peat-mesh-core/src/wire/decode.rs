@@ -83,7 +83,7 @@ impl Frame {
             1 => Self::Hello(body.hello()?),
             2 => Self::Probe { round: body.u32()?, all: body.summary(true)? },
             3 => Self::InStep { round: body.u32()? },
-            4 => Self::Ranges(body.list("ranges", limits::RANGES_PER_FRAME_MAX, 17, Body::group)?),
+            4 => Self::Ranges(body.groups()?),
             5 => Self::Items(body.items()?),
             6 => Self::Fetch(body.list("positions", limits::ITEMS_PER_FRAME_MAX, 16, Body::position)?),
             7 => Self::Want(body.list("wants", limits::ITEMS_PER_FRAME_MAX, 5, Body::want)?),
@@ -193,6 +193,24 @@ impl Body {
         if prefix.first() == first { Ok(prefix) } else { Err(self.bad("range", "bits set past its depth")) }
     }
 
+    /// Ranges rise and do not overlap, so that a frame asks for each document once at the most.
+    fn rising(&self, prefixes: impl Iterator<Item = Prefix>) -> Result<(), WireError> {
+        let mut last = None;
+        for prefix in prefixes {
+            if last.is_some_and(|last| prefix.first() <= last) {
+                return Err(self.bad("range", "out of order or overlapping"));
+            }
+            last = Some(prefix.last());
+        }
+        Ok(())
+    }
+
+    fn groups(&mut self) -> Result<Vec<RangeGroup>, WireError> {
+        let groups = self.list("ranges", limits::RANGES_PER_FRAME_MAX, 17, Self::group)?;
+        self.rising(groups.iter().map(|group| group.prefix))?;
+        Ok(groups)
+    }
+
     fn group(&mut self) -> Result<RangeGroup, WireError> {
         let prefix = self.prefix()?;
         if prefix.depth() == Prefix::DEPTH_MAX {
@@ -210,7 +228,7 @@ impl Body {
     }
 
     fn items(&mut self) -> Result<Vec<RangeItems>, WireError> {
-        self.list("ranges", limits::RANGES_PER_FRAME_MAX, 2, |body| {
+        let ranges = self.list("ranges", limits::RANGES_PER_FRAME_MAX, 2, |body| {
             let prefix = body.prefix()?;
             let items = body.list("items", limits::ITEMS_PER_FRAME_MAX, 24, |body| {
                 let position = body.position()?;
@@ -220,7 +238,9 @@ impl Body {
                 Ok((position, Digest(body.array()?)))
             })?;
             Ok(RangeItems { prefix, items })
-        })
+        })?;
+        self.rising(ranges.iter().map(|range| range.prefix))?;
+        Ok(ranges)
     }
 
     fn doc(&mut self) -> Result<DocId, WireError> {

@@ -105,6 +105,22 @@ fn a_position_outside_its_range_is_refused() {
     assert!(matches!(decode(&encoded), Err(WireError::Field { field: "position", .. })));
 }
 
+#[test]
+fn ranges_that_overlap_or_are_out_of_order_are_refused() {
+    let range =
+        |first: u128, depth| RangeItems { prefix: Prefix::of(Position(first << 116), depth), items: vec![] };
+    for ranges in [
+        vec![range(0xabc, 3), range(0xabc, 3)],
+        vec![range(0xabc, 3), range(0xabb, 3)],
+        vec![range(0xa00, 1), range(0xabc, 3)],
+        vec![range(0, 0), range(0, 0)],
+    ] {
+        let refused = decode(&Frame::Items(ranges.clone()).encode());
+        assert!(matches!(refused, Err(WireError::Field { field: "range", .. })), "{ranges:?}");
+    }
+    assert!(decode(&Frame::Items(vec![range(0xabb, 3), range(0xabc, 3)]).encode()).is_ok());
+}
+
 proptest! {
     #[test]
     fn random_bytes_never_do_harm(kind in 0u8..12, body in prop::collection::vec(any::<u8>(), 0..300)) {

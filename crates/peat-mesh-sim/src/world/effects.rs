@@ -43,7 +43,6 @@ impl World {
                 self.ledger.violations.push(line);
             }
             Effect::Notify(news) => self.note(site, &format!("{news:?}")),
-            _ => {}
         }
     }
 

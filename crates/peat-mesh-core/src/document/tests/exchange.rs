@@ -221,6 +221,19 @@ fn a_change_that_contradicts_itself_is_an_error() {
 }
 
 #[test]
+fn a_saved_document_with_operations_that_skip_numbers_is_refused_too() {
+    for start_op in [4_000_000_000_u64, u64::from(u32::MAX) - 4] {
+        let mut first = new(1);
+        let change = automerge::Change::try_from(&*put(&mut first, "{\"a\": 1}").unwrap()).unwrap();
+        let mut edited = change.decode();
+        edited.start_op = start_op.try_into().unwrap();
+        let mut forged = automerge::Automerge::new();
+        forged.apply_changes([automerge::Change::from(edited)]).unwrap();
+        check_refused(&mut new(2), &forged.save());
+    }
+}
+
+#[test]
 fn leftover_bytes_are_an_error_and_nothing_is_applied() {
     let mut doc = long(1, 2);
     let mut other = copy(&doc, 2);
