@@ -19,7 +19,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use peat_mesh_core::hub::{Hub, load_catalog};
+use peat_mesh_core::catalog::Catalog;
+use peat_mesh_core::hub::Hub;
 use peat_mesh_core::replica::Replica;
 use peat_mesh_core::store::{Store, StoreError};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -85,7 +86,7 @@ impl Node {
         let incarnation = rand::random();
         let folder = folder::prepare(&config.data_folder)?;
         let store: Arc<dyn Store> = Arc::new(RedbStore::open(&folder.join("automerge"))?);
-        let catalog = load_catalog(&*store)?;
+        let catalog = Catalog::load(&*store)?;
         let replica = Replica::new(&*store, rand::random())?;
         debug!(documents = catalog.len(), ms = started.elapsed().as_millis() as u64, "store opened");
 

@@ -121,8 +121,12 @@ async fn read(shared: &Shared, conn: ConnId, mut recv: RecvStream) -> End {
                     return End::Goodbye;
                 }
             }
-            // The peer is leaving, and the connection tells how in a moment.
-            Ok(None) => return End::Closed,
+            // The peer is leaving. It closes when what it sent has arrived; this side keeps its own half
+            // of the stream until then.
+            Ok(None) => {
+                tokio::time::sleep(Duration::from_millis(LEAVING_MS_MAX)).await;
+                return End::Closed;
+            }
             Err(problem) => return End::Garbage(problem),
         }
     }

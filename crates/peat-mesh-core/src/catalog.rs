@@ -17,6 +17,7 @@ use tree::Node;
 
 use crate::heads::Heads;
 use crate::id::DocId;
+use crate::store::{Store, StoreError};
 use crate::wire::Digest;
 
 /// Where a document sits: the first 16 bytes of the BLAKE3 hash of its address.
@@ -153,6 +154,18 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// The catalog of what a store holds.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        let mut catalog = Self::default();
+        store.for_each_heads(&mut |doc, heads| {
+            catalog.set(doc, heads);
+        })?;
+        Ok(catalog)
+    }
+
     /// Notes a document's heads. Returns whether that changed anything.
     pub fn set(&mut self, doc: DocId, heads: Heads) -> bool {
         let position = Position::of(&doc);

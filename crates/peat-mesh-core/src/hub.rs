@@ -23,7 +23,6 @@ pub use peers::{PeerState, PeerView};
 
 use crate::answer::{Answer, Request, first_heads};
 use crate::catalog::{Catalog, Prefix};
-use crate::heads::Heads;
 use crate::id::{ConnId, DocId, EndpointId, NodeName};
 use crate::io::{CloseReason, Closed, Effect, Event, Input};
 use crate::limits;
@@ -33,6 +32,10 @@ use crate::wire::{Frame, Hello, Want, WantStage};
 /// Two connections of one pair that are made within this time of each other were dialled at once, in
 /// milliseconds.
 const RACE_MS: u64 = 5_000;
+
+/// How long the connection that is kept may come later than the end of the one that is given up, in
+/// milliseconds.
+const SWITCH_MS_MAX: u64 = 1_000;
 
 /// One node's view of its mesh.
 #[derive(Debug)]
@@ -44,6 +47,9 @@ pub struct Hub {
     links: BTreeMap<ConnId, Link>,
     /// Changes of peers on their way to the disk; peers without any are left out.
     inbound: HashMap<NodeName, Inbound>,
+    /// Peers that gave up one of two connections while the other is not admitted here yet: until when that
+    /// is no news, and their names.
+    switching: BTreeMap<EndpointId, (u64, NodeName)>,
     effects: Vec<Effect>,
 }
 
@@ -68,6 +74,7 @@ impl Hub {
             peers: PeerTable::new(me),
             links: BTreeMap::new(),
             inbound: HashMap::new(),
+            switching: BTreeMap::new(),
             effects: Vec::new(),
         }
     }
@@ -98,7 +105,8 @@ impl Hub {
     #[must_use]
     pub fn next_wakeup(&self) -> Option<u64> {
         let links = self.links.values().filter_map(Link::next_wakeup);
-        self.peers.next_wakeup().into_iter().chain(links).min()
+        let switches = self.switching.values().map(|(until, _)| *until);
+        self.peers.next_wakeup().into_iter().chain(links).chain(switches).min()
     }
 
     /// All known peers, in the order of their names.
@@ -140,6 +148,13 @@ impl Hub {
         while let Some((peer, addresses)) = self.peers.next_dial(now_ms) {
             self.effects.push(Effect::Dial { peer, addresses });
         }
+        while let Some((peer, _)) = self.switching.iter().find(|(_, (until, _))| *until <= now_ms) {
+            let peer = *peer;
+            if let Some((_, name)) = self.switching.remove(&peer) {
+                let reason = "it gave up the connection for another one that never came".to_owned();
+                self.notify(Event::PeerDisconnected { peer, name, reason });
+            }
+        }
         let all = self.catalog.summary(Prefix::ALL);
         let mut replies = Vec::new();
         for (conn, link) in &mut self.links {
@@ -161,7 +176,7 @@ impl Hub {
             return;
         }
         let old = self.peers.conn(peer).and_then(|old| Some((old, self.links.get(&old)?)));
-        let mut fresh = true;
+        let mut fresh = self.switching.remove(&peer).is_none();
         if let Some((old, link)) = old {
             let restarted = link.incarnation != hello.incarnation;
             let preferred = link.dialed == (self.me < peer);
@@ -210,7 +225,11 @@ impl Hub {
         };
         if self.peers.conn(link.peer) == Some(conn) {
             self.peers.disconnected(now_ms, link.peer, &why, reason.clone(), &mut self.rng);
-            self.notify(Event::PeerDisconnected { peer: link.peer, name: link.name, reason });
+            if why == Closed::Duplicate {
+                self.switching.insert(link.peer, (now_ms + SWITCH_MS_MAX, link.name));
+            } else {
+                self.notify(Event::PeerDisconnected { peer: link.peer, name: link.name, reason });
+            }
         }
     }
 
@@ -373,16 +392,4 @@ impl Hub {
             self.inbound.remove(name);
         }
     }
-}
-
-/// A catalog from what a store holds.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn load_catalog(store: &dyn crate::store::Store) -> Result<Catalog, crate::store::StoreError> {
-    let mut catalog = Catalog::default();
-    store.for_each_heads(&mut |doc: DocId, heads: Heads| {
-        catalog.set(doc, heads);
-    })?;
-    Ok(catalog)
 }

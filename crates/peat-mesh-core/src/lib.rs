@@ -9,7 +9,8 @@
 //! of one into the other, and frames to other nodes:
 //!
 //! ```
-//! use peat_mesh_core::hub::{Hub, load_catalog};
+//! use peat_mesh_core::catalog::Catalog;
+//! use peat_mesh_core::hub::Hub;
 //! use peat_mesh_core::io::{Effect, Input};
 //! use peat_mesh_core::replica::{Job, Replica, Source, Work};
 //! use peat_mesh_core::store::{MemoryStore, Store};
@@ -19,7 +20,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (store, now_ms) = (MemoryStore::default(), 0);
 //! let mut replica = Replica::new(&store, [1; 16])?; // a real actor is random
-//! let mut hub = Hub::new(EndpointId([1; 32]), load_catalog(&store)?, 42);
+//! let mut hub = Hub::new(EndpointId([1; 32]), Catalog::load(&store)?, 42);
 //!
 //! // A peer has connected and passed the proof: it is asked whether it has the same.
 //! let hello = Hello { name: NodeName::new("bob")?, incarnation: 7 };

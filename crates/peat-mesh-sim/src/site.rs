@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use peat_mesh_core::hub::{Hub, load_catalog};
+use peat_mesh_core::catalog::Catalog;
+use peat_mesh_core::hub::Hub;
 use peat_mesh_core::replica::{Job, Outcome, Replica, Source, Work};
 use peat_mesh_core::store::{MemoryStore, Store};
 use peat_mesh_core::{DocId, EndpointId, NodeName};
@@ -112,7 +113,7 @@ impl Machine {
     /// A new process on what the disk holds.
     pub(crate) fn start(&mut self, rng: &mut StdRng) {
         let store = &self.disk.store;
-        let catalog = load_catalog(store).expect("a store in memory can be read");
+        let catalog = Catalog::load(store).expect("a store in memory can be read");
         let mut actor = [0; 16];
         rng.fill(&mut actor);
         self.epoch += 1;

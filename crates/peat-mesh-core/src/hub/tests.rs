@@ -2,6 +2,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::*;
 use crate::heads::ChangeHash;
+use crate::heads::Heads;
 use crate::id::NodeTag;
 use crate::replica::Written;
 use crate::store::Action;
@@ -263,4 +264,19 @@ fn a_difference_that_stays_is_looked_at_ever_less_often() {
         }
     }
     assert!((8..40).contains(&probes), "{probes} in a minute");
+}
+
+#[test]
+fn a_connection_given_up_for_another_one_is_no_news_unless_that_never_comes() {
+    let news =
+        |effects: &[Effect]| effects.iter().filter(|effect| matches!(effect, Effect::Notify(_))).count();
+    let mut hub = hub();
+    assert_eq!(news(&hub.handle(0, admitted(1, LARGER, 1, false))), 1);
+    assert_eq!(news(&hub.handle(5, Input::Closed { conn: ConnId(1), why: Closed::Duplicate })), 0);
+    assert_eq!(news(&hub.handle(9, admitted(2, LARGER, 1, true))), 0);
+    assert_eq!(connected(&hub), [ConnId(2)]);
+    assert_eq!(news(&hub.handle(20, Input::Closed { conn: ConnId(2), why: Closed::Duplicate })), 0);
+    let wakeup = hub.next_wakeup().unwrap();
+    assert_eq!(news(&hub.handle(wakeup, Input::Tick)), 1);
+    assert_eq!(news(&hub.handle(wakeup + 1, admitted(3, LARGER, 1, true))), 1);
 }
