@@ -1,7 +1,7 @@
 //! How a node is set up: plain values, each with its unit and default. `environment` reads them from
 //! environment variables and reports every mistake at once.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use peat_mesh_core::NodeName;
@@ -32,6 +32,32 @@ pub struct Config {
     pub iroh_port: u16,
     /// Addresses QUIC is bound to; empty for all of IPv4 and IPv6. Only for programs that embed a node.
     pub iroh_bind: Vec<IpAddr>,
+}
+
+impl Config {
+    /// A node that is reached on 127.0.0.1 only, on free ports, and knows these peers: for several nodes on
+    /// one machine.
+    #[must_use]
+    pub fn on_loopback(
+        secret: FormationSecret,
+        name: NodeName,
+        data_folder: PathBuf,
+        static_peers: Vec<StaticPeer>,
+    ) -> Self {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self {
+            secret,
+            name,
+            discovery: vec![Source::Static],
+            static_peers,
+            mdns_interfaces: None,
+            data_folder: DataFolder { path: data_folder, fallback: None },
+            broker_bind: loopback,
+            broker_port: 0,
+            iroh_port: 0,
+            iroh_bind: vec![loopback],
+        }
+    }
 }
 
 /// A way to find peers.

@@ -6,7 +6,6 @@
 mod airports;
 mod progress;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use peat_mesh_core::{DocId, NodeName};
@@ -15,7 +14,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::config::{Config, DataFolder, Source};
+use crate::config::Config;
 use crate::discovery::fixed::StaticPeer;
 use crate::handle::Handle;
 use crate::identity::FormationSecret;
@@ -95,19 +94,8 @@ fn config(
         .collect();
     let static_peers =
         StaticPeer::parse_list(&peers.join(",")).map_err(|problems| DemoError(problems.join("; ")))?;
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    Ok(Config {
-        secret: secret.clone(),
-        name: NodeName::new(name).map_err(DemoError::new)?,
-        discovery: vec![Source::Static],
-        static_peers,
-        mdns_interfaces: None,
-        data_folder: DataFolder { path: folder.path().to_owned(), fallback: None },
-        broker_bind: loopback,
-        broker_port: 0,
-        iroh_port: 0,
-        iroh_bind: vec![loopback],
-    })
+    let name = NodeName::new(name).map_err(DemoError::new)?;
+    Ok(Config::on_loopback(secret.clone(), name, folder.path().to_owned(), static_peers))
 }
 
 async fn show(handles: Vec<Handle>) -> Result<(), DemoError> {

@@ -2,10 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use peat_mesh::config::{Config, DataFolder, Source};
+use peat_mesh::config::Config;
 use peat_mesh::discovery::fixed::StaticPeer;
 use peat_mesh::handle::Handle;
 use peat_mesh::identity::FormationSecret;
@@ -32,18 +32,8 @@ pub fn object(value: Value) -> Map<String, Value> {
 }
 
 pub fn config(secret: FormationSecret, name: &str, data: &std::path::Path, peers: &[String]) -> Config {
-    Config {
-        secret,
-        name: NodeName::new(name).unwrap(),
-        discovery: vec![Source::Static],
-        static_peers: StaticPeer::parse_list(&peers.join(",")).unwrap(),
-        mdns_interfaces: None,
-        data_folder: DataFolder { path: data.to_owned(), fallback: None },
-        broker_bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        broker_port: 0,
-        iroh_port: 0,
-        iroh_bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-    }
+    let peers = StaticPeer::parse_list(&peers.join(",")).unwrap();
+    Config::on_loopback(secret, NodeName::new(name).unwrap(), data.to_owned(), peers)
 }
 
 /// A node with a folder of its own.

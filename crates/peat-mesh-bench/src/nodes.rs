@@ -1,9 +1,8 @@
 //! Real nodes with their HTTP API on loopback, each with a temporary folder.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use peat_mesh::config::{Config, DataFolder, Source};
+use peat_mesh::config::Config;
 use peat_mesh::discovery::fixed::StaticPeer;
 use peat_mesh::identity::FormationSecret;
 use peat_mesh::service::Service;
@@ -43,18 +42,7 @@ async fn start(secret: &FormationSecret, name: &str, peer: Option<&Running>) -> 
             handle.bound_addresses().into_iter().map(|at| format!("{}@{at}", handle.name()))
         })
         .collect();
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let config = Config {
-        secret: secret.clone(),
-        name: NodeName::new(name)?,
-        discovery: vec![Source::Static],
-        static_peers: StaticPeer::parse_list(&list.join(",")).map_err(|problems| problems.join("; "))?,
-        mdns_interfaces: None,
-        data_folder: DataFolder { path: folder.path().to_owned(), fallback: None },
-        broker_bind: loopback,
-        broker_port: 0,
-        iroh_port: 0,
-        iroh_bind: vec![loopback],
-    };
+    let peers = StaticPeer::parse_list(&list.join(",")).map_err(|problems| problems.join("; "))?;
+    let config = Config::on_loopback(secret.clone(), NodeName::new(name)?, folder.path().to_owned(), peers);
     Ok(Running { service: Service::start(config, GRACE).await?, folder })
 }
