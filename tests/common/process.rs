@@ -268,6 +268,16 @@ impl Process {
         self.until(&format!("{doc} = {value}"), |node| node.document(doc).as_ref() == Some(value));
     }
 
+    /// Stops the process (SIGSTOP) and returns when none of its threads runs any more; a signal that was only
+    /// sent leaves them some milliseconds on a busy machine.
+    pub fn freeze(&self) {
+        use rustix::process::{Pid, WaitOptions, waitpid};
+        self.signal("STOP");
+        let pid = Pid::from_raw(self.pid().try_into().unwrap());
+        let (_, status) = waitpid(pid, WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(status.stopped(), "{}: {status:?} and not stopped", self.name);
+    }
+
     pub fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.pid());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
