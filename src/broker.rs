@@ -14,6 +14,7 @@ mod dto;
 mod error;
 mod feed;
 mod health;
+mod metrics;
 mod nodes;
 mod params;
 mod patience;
@@ -89,6 +90,7 @@ fn routes(room: Room) -> Router {
         .route("/api/v1/documents/{collection}/{id}", document)
         .route("/api/v1/events", get(sse::events))
         .route("/api/v1/ws", get(ws::upgrade))
+        .route("/metrics", get(metrics::metrics))
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
         .with_state(room)

@@ -12,28 +12,29 @@
 mod answers;
 mod driver;
 mod folder;
+mod joining;
 mod probes;
 mod writer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::hub::Hub;
 use peat_mesh_core::replica::Replica;
 use peat_mesh_core::store::{Store, StoreError};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 pub use folder::FolderError;
 
 use crate::config::{Config, Source};
 use crate::connection::{BindError, Network, Settings};
 use crate::discovery::{self, Discovery, EndpointOf, fixed::Fixed, mdns};
-use crate::handle::{Handle, Shared};
+use crate::handle::{Handle, Peer, Shared};
 use crate::identity::Identity;
 use crate::store::{OpenError, RedbStore};
 
@@ -43,6 +44,8 @@ const CONNECTION_EVENTS_COUNT_MAX: usize = 1024;
 const CHANGES_COUNT_MAX: usize = 4096;
 /// News of peers that a slow reader may be behind.
 const NEWS_COUNT_MAX: usize = 256;
+/// How long a node that stops waits for its peers to take what they lack, in milliseconds.
+const LEAVE_MS_MAX: u64 = 10_000;
 
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,7 @@ pub struct Node {
     handle: Handle,
     driver: Option<JoinHandle<()>>,
     writer: writer::Writer,
+    leave: oneshot::Sender<oneshot::Sender<()>>,
     _stop_on_drop: DropGuard,
 }
 
@@ -105,7 +109,8 @@ impl Node {
         let news = broadcast::Sender::new(NEWS_COUNT_MAX);
         let (peers, peers_seen) = watch::channel(Arc::default());
         let stopping = CancellationToken::new();
-        let leave = CancellationToken::new();
+        let stop = CancellationToken::new();
+        let (leave, leaving) = oneshot::channel();
         let probes = Arc::new(probes::NodeProbes::new(
             network.bound_addresses(),
             network.live(),
@@ -138,10 +143,11 @@ impl Node {
             news,
             peers,
         };
-        let driver = tokio::spawn(driver.run(connection_events, ways.committed, leave.clone()));
+        let orders = driver::Orders { leaving, stop: stop.clone() };
+        let driver = tokio::spawn(driver.run(connection_events, ways.committed, orders));
         info!(node_id = %identity.name(), device_id = %identity.device_id(), "Mesh started");
-        let _stop_on_drop = leave.drop_guard();
-        Ok(Self { handle, driver: Some(driver), writer, _stop_on_drop })
+        let _stop_on_drop = stop.drop_guard();
+        Ok(Self { handle, driver: Some(driver), writer, leave, _stop_on_drop })
     }
 
     /// The way to use the node.
@@ -163,9 +169,24 @@ impl Node {
         }
     }
 
-    /// Stops: no more requests are taken, all that was accepted is on disk, peers are told goodbye.
+    /// Stops: no more requests are taken, all that was accepted is on disk, connected peers get what they
+    /// lack within 10 s and are told goodbye.
     pub async fn shutdown(self) {
         self.handle.stopping().cancel();
+        let (done, peers_have_it) = oneshot::channel();
+        // A driver that has ended already has nobody to give anything to.
+        if self.leave.send(done).is_ok() {
+            let time = Duration::from_millis(LEAVE_MS_MAX);
+            if tokio::time::timeout(time, peers_have_it).await.is_err() {
+                let behind: Vec<_> = self.handle.peers().into_iter().filter(|peer| lacks(peer)).collect();
+                let names: Vec<_> = behind.iter().filter_map(|peer| peer.view.name.as_ref()).collect();
+                warn!(
+                    "Some peers did not take all they lack within {} s: {names:?}. What is only in this \
+                     node's store reaches them when it runs again",
+                    time.as_secs()
+                );
+            }
+        }
         // The driver ends after the writer, so that peers get what was acknowledged last.
         self.writer.stop().await;
         if let Some(driver) = self.driver
@@ -176,6 +197,10 @@ impl Node {
         }
         info!("Mesh stopped node_id={}", self.handle.name());
     }
+}
+
+fn lacks(peer: &Peer) -> bool {
+    peer.view.conn.is_some() && !peer.view.in_step
 }
 
 fn sources(

@@ -16,6 +16,7 @@ pub(super) struct NodeProbes {
     store_problem: watch::Sender<Option<String>>,
     sources: Vec<watch::Receiver<SourceStatus>>,
     self_elsewhere: Mutex<Option<String>>,
+    sync: Mutex<Check>,
 }
 
 impl NodeProbes {
@@ -30,6 +31,7 @@ impl NodeProbes {
             store_problem: watch::Sender::new(None),
             sources,
             self_elsewhere: Mutex::default(),
+            sync: Mutex::new(Check { name: "sync", ok: false, detail: "the node is starting".to_owned() }),
         }
     }
 
@@ -40,6 +42,14 @@ impl NodeProbes {
 
     pub(super) fn set_self_elsewhere(&self, detail: String) {
         *self.self_elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = Some(detail);
+    }
+
+    pub(super) fn set_sync(&self, check: Check) {
+        *self.sync.lock().unwrap_or_else(PoisonError::into_inner) = check;
+    }
+
+    fn sync_check(&self) -> Check {
+        self.sync.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn store_check(&self) -> Check {
@@ -98,6 +108,7 @@ impl Probes for NodeProbes {
     }
 
     fn checks(&self) -> Vec<Check> {
-        vec![self.store_check(), self.sockets_check(), self.discovery_check(), self.identity_check()]
+        let rooms = [self.store_check(), self.sockets_check(), self.discovery_check()];
+        rooms.into_iter().chain([self.identity_check(), self.sync_check()]).collect()
     }
 }

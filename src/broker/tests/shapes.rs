@@ -27,6 +27,28 @@ async fn ready_lists_its_checks_and_one_that_fails_makes_it_503() {
 }
 
 #[tokio::test]
+async fn metrics_tell_the_state_of_the_node_and_of_each_peer() {
+    let rig = Rig::with(false);
+    rig.put("c/x", 1).await;
+    let reply = rig.get("/metrics").await;
+    assert_eq!(reply.status, StatusCode::OK);
+    for line in [
+        "peat_store_documents 1",
+        r#"peat_node_ready_check{check="store"} 1"#,
+        r#"peat_node_ready_check{check="sockets"} 0"#,
+        r#"peat_peer_count{state="connected"} 1"#,
+        r#"peat_peer_connected{peer="alpha/peat-mesh-1"} 1"#,
+        r#"peat_peer_round_trip_seconds{peer="alpha/peat-mesh-1"} 0.000123456"#,
+    ] {
+        assert!(reply.text.lines().any(|found| found == line), "{line} is missing in {}", reply.text);
+    }
+    let types: Vec<&str> = reply.text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+    let once: std::collections::BTreeSet<_> = types.iter().collect();
+    assert_eq!(types.len(), once.len(), "{types:?}");
+    assert!(reply.text.ends_with("\n# EOF\n"), "{}", reply.text);
+}
+
+#[tokio::test]
 async fn node_says_who_it_is_and_where() {
     let node = Rig::new().get("/api/v1/node").await.json();
     let expected = json!({
