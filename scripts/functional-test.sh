@@ -202,7 +202,7 @@ check_health() {
     ok "all pods are healthy and ready"
 }
 
-peers_in_log() { k logs "$1" | grep "Peer connected to Iroh" | grep -oE ' peer=[^ ]+' | sort -u | wc -l; }
+peers_in_log() { k logs "$1" | sed -nE 's/.*Peer connected to Iroh.* peer=([^ ]+).*/\1/p' | sort -u | wc -l; }
 has_peers() { [ "$(peers_in_log "$1")" -ge "$2" ]; }
 
 check_peers() {
@@ -248,7 +248,7 @@ check_logs() {
     ok "no errors in the logs, no restarts ($1)"
 }
 
-device_id() { k logs "$1" | grep "Mesh started" | grep -oE 'device_id=[^ ]+'; }
+device_id() { k logs "$1" | sed -nE 's/.*Mesh started.* (device_id=[^ ]+).*/\1/p'; }
 replaced() { # replaced POD OLD-UID
     local now
     now=$(k get pod "$1" --ignore-not-found \
@@ -262,7 +262,7 @@ check_identity() {
     before=$(device_id "$pod")
     k delete pod "$pod" --timeout=120s >/dev/null
     eventually 120 replaced "$pod" "$uid" || fail "$pod did not become ready again"
-    [ -n "$before" ] && [ "$(device_id "$pod")" = "$before" ] || fail "$pod was $before and is $(device_id "$pod")"
+    [ "$(device_id "$pod")" = "${before:-unknown}" ] || fail "$pod was ${before:-unknown} and is $(device_id "$pod")"
     ok "a deleted pod comes back as the same node ($before)"
 }
 
