@@ -160,7 +160,7 @@ remember() { printf '%s\n' "$2" >"$work/documents.$(tr / . <<<"$1")" && echo "$1
 write_on_each() { # write_on_each REPLICAS LABEL
     local pod document
     for pod in $(pods "$1"); do
-        document="{\"made_on\":\"$pod\",\"at\":\"$2\"}"
+        document="{\"made\":\"$2, on $pod\"}"
         put "$pod" "functional/$2-$pod" "$document" || fail "$pod does not take a document"
         remember "functional/$2-$pod" "$document"
     done
