@@ -24,11 +24,11 @@ REFUSED = {
     "two-secrets": ([GOOD, "existingSecret=mine"], ["formationSecret and existingSecret are both set"]),
     "typo": ([GOOD, "replicas=3"], ["replicas"]),
     "typo-inside": ([GOOD, "image.version=3"], ["image", "version"]),
-    "negative-replicas": ([GOOD, "replicaCount=-1"], ["replicaCount", "-1"]),
+    "negative-replicas": ([GOOD, "replicaCount=-1"], ["replicaCount", "0"]),
     "replicas-in-words": ([GOOD, "replicaCount=three"], ["replicaCount", "integer"]),
     "unknown-discovery": ([GOOD, "discoveryMode=dns"], ["discoveryMode", "kubernetes", "mdns", "static"]),
     "static-without-peers": ([GOOD, "discoveryMode=static"], ["staticPeers is empty", "discoveryMode asks for static"]),
-    "peer-without-a-name": ([GOOD, "staticPeers={192.0.2.7:31204}"], ["staticPeers", "192.0.2.7:31204"]),
+    "peer-without-a-name": ([GOOD, "staticPeers={192.0.2.7:31204}"], ["staticPeers", "@"]),
     "peers-behind-the-policy": (
         [GOOD, "networkPolicy.enabled=true", "staticPeers={a@192.0.2.7:31204}"],
         ["networkPolicy.peerCidrs is empty"],
