@@ -222,10 +222,14 @@ check_sync_stack() {
 }
 
 check_endpoint_slice() {
-    local ports
-    ports=$(k get endpointslice -l app=peat-mesh --no-headers | awk '{print $3}')
-    [ "$ports" = 11204,8081 ] || fail "expected one EndpointSlice with the ports 11204,8081, found: $ports"
-    ok "one EndpointSlice with both ports"
+    local slices
+    # Kubernetes lists the ports in an order of its own.
+    slices=$(k get endpointslice -l app=peat-mesh \
+        -o 'jsonpath={range .items[*]}slice{range .ports[*]} {.port}/{.protocol}{end}{"\n"}{end}')
+    case $slices in
+    "slice 11204/UDP 8081/TCP" | "slice 8081/TCP 11204/UDP") ok "one EndpointSlice with both ports" ;;
+    *) fail "expected one EndpointSlice with the ports 11204/UDP and 8081/TCP, found: $slices" ;;
+    esac
 }
 
 check_helm_test() {
