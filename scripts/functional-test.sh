@@ -205,20 +205,13 @@ check_health() {
 peers_in_log() { k logs "$1" | sed -nE 's/.*Peer connected to Iroh.* peer=([^ ]+).*/\1/p' | sort -u | wc -l; }
 has_peers() { [ "$(peers_in_log "$1")" -ge "$2" ]; }
 
-check_peers() {
+check_logs_of_the_start() {
     local pod
     for pod in $(pods 3); do
         eventually 60 has_peers "$pod" 2 || fail "$pod has met $(peers_in_log "$pod") of 2 peers within a minute"
-    done
-    ok "each pod has met the two others"
-}
-
-check_sync_stack() {
-    local pod
-    for pod in $(pods 3); do
         k logs "$pod" | grep "blobs + automerge sync" >/dev/null || fail "$pod did not start the sync stack"
     done
-    ok "the sync stack runs on all pods"
+    ok "each pod has met the two others, and runs the sync stack"
 }
 
 check_endpoint_slice() {
@@ -343,7 +336,7 @@ missing_on() {
 }
 
 check_rolling_restart() {
-    local least=3 now pod
+    local least=3 now pod all taken
     check_logs "before the rolling restart"
     start_writer
     eventually 30 writer_has /tmp/answers || fail "the writer does not write"
@@ -362,7 +355,6 @@ check_rolling_restart() {
 
     k exec "$writer" -- cat /tmp/answers >"$work/answers"
     grep -E ' 20[01]$' "$work/answers" | cut -d' ' -f1 | sort >"$work/answered" || true
-    local all taken
     all=$(wc -l <"$work/answers")
     taken=$(wc -l <"$work/answered")
     [ "$taken" -ge 100 ] || fail "only $taken of $all writes were answered during the restart"
@@ -388,8 +380,7 @@ note "install"
 chart install 3 >/dev/null
 all_in_step 3
 check_health
-check_peers
-check_sync_stack
+check_logs_of_the_start
 check_endpoint_slice
 check_helm_test
 write_on_each 3 first
