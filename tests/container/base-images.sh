@@ -26,15 +26,19 @@ docker version >/dev/null 2>&1 || die "no Docker engine answers (docker version 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-debian() { # <folder> <more packages>
-    debootstrap --variant=minbase --include="$2" bookworm "$1" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} \
+debian() { # <folder> <debootstrap's options…>
+    local folder=$1
+    shift
+    debootstrap --variant=minbase "$@" bookworm "$folder" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} \
         >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2 && die "debootstrap failed"; }
     # What Debian's slim images leave out, and what debootstrap leaves behind.
-    find "$1/usr/share/doc" -mindepth 1 ! -type d ! -name copyright -delete
-    find "$1/usr/share/doc" -mindepth 1 -type d -empty -delete
-    rm -rf "$1"/usr/share/{man,info,lintian,linda,locale,groff}/* "$1"/var/lib/apt/lists/* \
-        "$1"/var/cache/apt/*.bin "$1"/var/cache/apt/archives/*.deb "$1"/var/log/* \
-        "$1"/etc/{hostname,resolv.conf,machine-id}
+    (
+        cd "$folder"
+        find usr/share/doc -mindepth 1 ! -type d ! -name copyright -delete
+        find usr/share/doc -mindepth 1 -type d -empty -delete
+        rm -rf usr/share/{man,info,lintian,linda,locale,groff}/* etc/{hostname,resolv.conf,machine-id} \
+            var/lib/apt/lists/* var/cache/apt/*.bin var/cache/apt/archives/*.deb var/log/*
+    )
 }
 
 import() { # <folder> <name> <changes…>
@@ -45,16 +49,14 @@ import() { # <folder> <name> <changes…>
 }
 
 if ! has "$runtime"; then
-    debian "$work/runtime" ca-certificates
-    # Debian's image has no certificates; the keys of the archive are all that apt needs.
-    chroot "$work/runtime" dpkg --purge ca-certificates openssl >/dev/null 2>&1
+    debian "$work/runtime"
     import "$work/runtime" "$runtime" --change 'CMD ["bash"]'
 fi
 
 if ! has "$builder"; then
     toolchain=$(rustc --print sysroot)
     [ "$toolchain" != /usr ] || die "Rust is not from rustup; its folder cannot be copied on its own"
-    debian "$work/builder" ca-certificates,gcc,libc6-dev
+    debian "$work/builder" --include=ca-certificates,gcc,libc6-dev
     mkdir -p "$work/builder/usr/local/rust" "$work/builder/usr/local/cargo/registry"
     tar -C "$toolchain" --exclude ./share --exclude ./lib/rustlib/src -c . | tar -C "$work/builder/usr/local/rust" -x
     # Only the crates that the lock file names; the rest of what cargo keeps may be large.
