@@ -59,6 +59,8 @@ if ! has "$builder"; then
     debian "$work/builder" --include=ca-certificates,gcc,libc6-dev
     mkdir -p "$work/builder/usr/local/rust" "$work/builder/usr/local/cargo/registry"
     tar -C "$toolchain" --exclude ./share --exclude ./lib/rustlib/src -c . | tar -C "$work/builder/usr/local/rust" -x
+    # Certificates this machine trusts: it may be behind a proxy that has its own.
+    cp /etc/ssl/certs/ca-certificates.crt "$work/builder/etc/ssl/certs/"
     # Only the crates that the lock file names; the rest of what cargo keeps may be large.
     registry=${CARGO_HOME:-$HOME/.cargo}/registry
     if [ -d "$registry/cache" ] && [ -d "$registry/index" ]; then
