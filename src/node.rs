@@ -13,9 +13,9 @@ mod answers;
 mod driver;
 mod folder;
 mod probes;
+mod sources;
 mod writer;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,9 +30,9 @@ use tracing::{debug, info};
 
 pub use folder::FolderError;
 
-use crate::config::{Config, Source};
+use crate::config::Config;
 use crate::connection::{BindError, Network, Settings};
-use crate::discovery::{self, Discovery, EndpointOf, fixed::Fixed, mdns};
+use crate::discovery;
 use crate::handle::{Handle, Shared};
 use crate::identity::Identity;
 use crate::store::{OpenError, RedbStore};
@@ -60,6 +60,9 @@ pub enum StartError {
     /// The sockets cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Kubernetes discovery is asked for and the cluster is not given.
+    #[error("Kubernetes discovery is asked for, but the configuration has no cluster (`Config::kubernetes`)")]
+    NoCluster,
     /// The operating system gave no thread.
     #[error("a thread could not be started: {0}")]
     Thread(#[source] std::io::Error),
@@ -98,7 +101,7 @@ impl Node {
             port: config.iroh_port,
         };
         let network = Network::bind(settings, events).await?;
-        let sources = sources(&config, &identity, incarnation, &network.bound_addresses());
+        let sources = sources::make(&config, &identity, incarnation, &network.bound_addresses())?;
         let discovery = discovery::start(sources, identity.endpoint_id());
 
         let changes = broadcast::Sender::new(CHANGES_COUNT_MAX);
@@ -176,32 +179,4 @@ impl Node {
         }
         info!("Mesh stopped node_id={}", self.handle.name());
     }
-}
-
-fn sources(
-    config: &Config,
-    identity: &Identity,
-    incarnation: u64,
-    bound: &[SocketAddr],
-) -> Vec<Box<dyn Discovery>> {
-    let secret = identity.secret().clone();
-    let endpoint_of: EndpointOf = Arc::new(move |name| secret.endpoint_of(name));
-    let mut sources: Vec<Box<dyn Discovery>> = Vec::new();
-    for source in &config.discovery {
-        match source {
-            Source::Static => {
-                let peers = config.static_peers.clone();
-                sources.push(Box::new(Fixed::new(peers, identity.endpoint_id(), &endpoint_of)));
-            }
-            Source::Mdns => sources.push(Box::new(mdns::Mdns::new(mdns::MdnsConfig {
-                name: identity.name().clone(),
-                port: bound.first().map_or(config.iroh_port, SocketAddr::port),
-                formation_tag: identity.secret().lan_tag(),
-                incarnation: incarnation.to_be_bytes(),
-                interfaces: config.mdns_interfaces.clone(),
-                endpoint_of: Arc::clone(&endpoint_of),
-            }))),
-        }
-    }
-    sources
 }
