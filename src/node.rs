@@ -14,9 +14,9 @@ mod driver;
 mod folder;
 mod joining;
 mod probes;
+mod sources;
 mod writer;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,9 +31,9 @@ use tracing::{debug, info, warn};
 
 pub use folder::FolderError;
 
-use crate::config::{Config, Source};
+use crate::config::Config;
 use crate::connection::{BindError, Network, Settings};
-use crate::discovery::{self, Discovery, EndpointOf, fixed::Fixed, mdns};
+use crate::discovery;
 use crate::handle::{Handle, Peer, Shared};
 use crate::identity::Identity;
 use crate::store::{OpenError, RedbStore};
@@ -63,6 +63,9 @@ pub enum StartError {
     /// The sockets cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Kubernetes discovery is asked for and the cluster is not given.
+    #[error("Kubernetes discovery is asked for, but the configuration has no cluster (`Config::kubernetes`)")]
+    NoCluster,
     /// The operating system gave no thread.
     #[error("a thread could not be started: {0}")]
     Thread(#[source] std::io::Error),
@@ -102,7 +105,7 @@ impl Node {
             port: config.iroh_port,
         };
         let network = Network::bind(settings, events).await?;
-        let sources = sources(&config, &identity, incarnation, &network.bound_addresses());
+        let sources = sources::make(&config, &identity, incarnation, &network.bound_addresses())?;
         let discovery = discovery::start(sources, identity.endpoint_id());
 
         let changes = broadcast::Sender::new(CHANGES_COUNT_MAX);
@@ -201,32 +204,4 @@ impl Node {
 
 fn lacks(peer: &Peer) -> bool {
     peer.view.conn.is_some() && !peer.view.in_step
-}
-
-fn sources(
-    config: &Config,
-    identity: &Identity,
-    incarnation: u64,
-    bound: &[SocketAddr],
-) -> Vec<Box<dyn Discovery>> {
-    let secret = identity.secret().clone();
-    let endpoint_of: EndpointOf = Arc::new(move |name| secret.endpoint_of(name));
-    let mut sources: Vec<Box<dyn Discovery>> = Vec::new();
-    for source in &config.discovery {
-        match source {
-            Source::Static => {
-                let peers = config.static_peers.clone();
-                sources.push(Box::new(Fixed::new(peers, identity.endpoint_id(), &endpoint_of)));
-            }
-            Source::Mdns => sources.push(Box::new(mdns::Mdns::new(mdns::MdnsConfig {
-                name: identity.name().clone(),
-                port: bound.first().map_or(config.iroh_port, SocketAddr::port),
-                formation_tag: identity.secret().lan_tag(),
-                incarnation: incarnation.to_be_bytes(),
-                interfaces: config.mdns_interfaces.clone(),
-                endpoint_of: Arc::clone(&endpoint_of),
-            }))),
-        }
-    }
-    sources
 }

@@ -1,5 +1,6 @@
 //! The JSON shapes of the API, and nothing else. Core types change freely; these change with `docs/http.md`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -92,11 +93,14 @@ pub(super) struct Peer {
     documents_to_merge: u64,
     documents_received: u64,
     bytes_sent: u64,
+    /// What discovery says about it: `peat.<key>` of its EndpointSlice.
+    metadata: BTreeMap<String, String>,
+    relay_url: Option<String>,
 }
 
 impl Peer {
     pub(super) fn new(peer: handle::Peer, uptime: Duration) -> Self {
-        let handle::Peer { view, path } = peer;
+        let handle::Peer { view, path, said } = peer;
         let now_ms = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
         let secs_ago = |then_ms: u64| now_ms.saturating_sub(then_ms) / 1000;
         let endpoint_id = view.peer.to_string();
@@ -117,6 +121,8 @@ impl Peer {
             documents_to_merge: view.documents_to_merge,
             documents_received: view.documents_received,
             bytes_sent: view.bytes_sent,
+            metadata: said.metadata,
+            relay_url: said.relay_url,
         }
     }
 }

@@ -95,7 +95,7 @@ fn peers(peers: &[Peer], registry: &mut Registry) {
     let rtt = Family::<PeerLabel, Gauge<f64, std::sync::atomic::AtomicU64>>::default();
     let mut order: Vec<&Peer> = peers.iter().collect();
     order.sort_by_key(|peer| peer.view.state != PeerState::Connected);
-    for Peer { view, path } in order.into_iter().take(PEERS_COUNT_MAX) {
+    for Peer { view, path, .. } in order.into_iter().take(PEERS_COUNT_MAX) {
         let name = view.name.as_ref().map_or_else(|| view.peer.to_string(), ToString::to_string);
         let label = PeerLabel { peer: name };
         connected.get_or_create(&label).set((view.state == PeerState::Connected).into());

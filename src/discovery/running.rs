@@ -58,6 +58,8 @@ pub fn start(sources: Vec<Box<dyn Discovery>>, own: EndpointId) -> Running {
         let (status_sender, status_receiver) = watch::channel(SourceStatus {
             name: source.name(),
             running: false,
+            worked: false,
+            complete: false,
             detail: "starting".to_owned(),
         });
         let status = StatusReporter(status_sender);
@@ -143,7 +145,7 @@ impl Workers {
         };
         if let Some(status) = self.statuses.remove(&id) {
             warn!(source = status.0.borrow().name, reason, "a source of discovery ended");
-            status.waiting(reason);
+            status.ended(reason);
         }
     }
 

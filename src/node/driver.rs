@@ -163,11 +163,13 @@ impl Driver {
     fn discovery_event(&mut self, desk: &mut Desk, event: DiscoveryEvent) {
         match event {
             DiscoveryEvent::PeerFound(info) | DiscoveryEvent::PeerUpdated(info) => {
-                let PeerInfo { endpoint, name, addresses } = info;
+                let PeerInfo { endpoint, name, addresses, details } = info;
+                self.probes.set_details(endpoint, Some(details));
                 self.feed(desk, Input::PeerSeen { peer: endpoint, name, addresses }, None);
             }
             DiscoveryEvent::PeerLost(peer) => {
                 desk.dial_failures.remove(&peer);
+                self.probes.set_details(peer, None);
                 self.feed(desk, Input::PeerGone { peer }, None);
             }
             DiscoveryEvent::SelfElsewhere { source, addresses } => {

@@ -1,14 +1,15 @@
 //! What the rooms know at the moment of asking: paths of connections, and whether the node is ready.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-use peat_mesh_core::ConnId;
+use peat_mesh_core::{ConnId, EndpointId};
 use tokio::sync::watch;
 
 use crate::connection::Live;
-use crate::discovery::SourceStatus;
-use crate::handle::{Check, Path, Probes};
+use crate::discovery::{Details, SourceStatus};
+use crate::handle::{Check, Path, Probes, Said};
 
 pub(super) struct NodeProbes {
     bound: Vec<SocketAddr>,
@@ -17,6 +18,8 @@ pub(super) struct NodeProbes {
     sources: Vec<watch::Receiver<SourceStatus>>,
     self_elsewhere: Mutex<Option<String>>,
     sync: Mutex<Check>,
+    /// What discovery knows about each peer it has. Bounded, as the merged view of the sources is.
+    details: Mutex<BTreeMap<EndpointId, Details>>,
 }
 
 impl NodeProbes {
@@ -32,6 +35,7 @@ impl NodeProbes {
             sources,
             self_elsewhere: Mutex::default(),
             sync: Mutex::new(Check { name: "sync", ok: false, detail: "the node is starting".to_owned() }),
+            details: Mutex::default(),
         }
     }
 
@@ -50,6 +54,15 @@ impl NodeProbes {
 
     fn sync_check(&self) -> Check {
         self.sync.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What discovery knows about a peer; `None` when it has the peer no more.
+    pub(super) fn set_details(&self, peer: EndpointId, details: Option<Details>) {
+        let mut all = self.details.lock().unwrap_or_else(PoisonError::into_inner);
+        match details {
+            Some(details) if details != Details::default() => _ = all.insert(peer, details),
+            _ => _ = all.remove(&peer),
+        }
     }
 
     fn store_check(&self) -> Check {
@@ -75,8 +88,9 @@ impl NodeProbes {
         let details: Vec<String> = sources.iter().map(ToString::to_string).collect();
         Check {
             name: "discovery",
-            // A source that waits for its network keeps no node from serving; all of them at once do.
-            ok: sources.is_empty() || sources.iter().any(|source| source.running),
+            // A source that has worked and now waits for its network keeps no node from serving: its peers are
+            // known, and an outage of one API server must not take all nodes out of service at once.
+            ok: sources.is_empty() || sources.iter().any(|source| source.worked),
             detail: if details.is_empty() {
                 "no source is configured".to_owned()
             } else {
@@ -101,6 +115,12 @@ impl NodeProbes {
 impl Probes for NodeProbes {
     fn path(&self, conn: ConnId) -> Option<Path> {
         self.live.path(conn).map(|(address, rtt_ms)| Path { address, rtt_ms })
+    }
+
+    fn said(&self, peer: EndpointId) -> Said {
+        let all = self.details.lock().unwrap_or_else(PoisonError::into_inner);
+        let Details { metadata, relay } = all.get(&peer).cloned().unwrap_or_default();
+        Said { metadata, relay_url: relay }
     }
 
     fn bound_addresses(&self) -> Vec<SocketAddr> {

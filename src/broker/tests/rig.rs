@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::broker::{Room, routes};
-use crate::handle::{Check, Handle, Path, Probes, Shared, WriteRequest};
+use crate::handle::{Check, Handle, Path, Probes, Said, Shared, WriteRequest};
 
 /// How long a test waits for what must happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,6 +59,16 @@ impl Probes for Fixed {
     fn path(&self, conn: ConnId) -> Option<Path> {
         assert_eq!(conn, ConnId(7));
         Some(Path { address: Some("10.0.0.2:11204".parse().unwrap()), rtt_ms: 0.123_456 })
+    }
+
+    fn said(&self, peer: EndpointId) -> Said {
+        if peer != CONNECTED {
+            return Said::default();
+        }
+        Said {
+            metadata: [("site".to_owned(), "harbour".to_owned())].into(),
+            relay_url: Some("https://relay.example".to_owned()),
+        }
     }
 
     fn bound_addresses(&self) -> Vec<SocketAddr> {

@@ -73,6 +73,8 @@ async fn peers_show_name_state_path_and_the_last_error() {
     assert_eq!((&named["rtt_ms"], &named["path"]), (&json!(0.123), &json!("10.0.0.2:11204")));
     assert_eq!(named["addresses"], json!(["10.0.0.2:11204"]));
     assert_eq!((&named["last_error"], &named["next_dial_ms"]), (&json!(null), &json!(null)));
+    assert_eq!(named["metadata"], json!({"site": "harbour"}));
+    assert_eq!(named["relay_url"], "https://relay.example");
     for field in
         ["since_secs", "in_step", "in_step_secs_ago", "documents_to_send", "documents_received", "bytes_sent"]
     {
@@ -83,6 +85,7 @@ async fn peers_show_name_state_path_and_the_last_error() {
     assert_eq!((&unnamed["connected"], &unnamed["state"]), (&json!(false), &json!("waiting")));
     assert_eq!((&unnamed["rtt_ms"], &unnamed["path"]), (&json!(null), &json!(null)));
     assert_eq!(unnamed["last_error"], "nobody answers");
+    assert_eq!((&unnamed["metadata"], &unnamed["relay_url"]), (&json!({}), &json!(null)));
     assert!(unnamed["next_dial_ms"].as_u64().unwrap() <= 1_000);
 }
 

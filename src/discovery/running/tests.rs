@@ -99,9 +99,30 @@ async fn a_source_that_fails_or_panics_says_so_and_stops_nobody() {
     let status = status_of(&mut running, 1, false).await;
     assert!(status.detail.contains("a bug"), "{status}");
     assert_eq!(status_of(&mut running, 2, true).await.detail, "well");
+    let worked: Vec<bool> = running.status().iter().map(|status| status.worked).collect();
+    assert_eq!(worked, [false, false, true]);
     running.dial_failed(EndpointId([3; 32]));
     assert_eq!(next(&mut running).await, DiscoveryEvent::PeerFound(info(3, 30)));
     running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_source_that_waits_has_worked_and_one_that_ended_has_not() {
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let source = script("source", |context: Context| async move {
+        context.status.running("well");
+        context.status.complete();
+        context.status.waiting("the network is gone; trying again");
+        let _ = ended.await;
+        Ok(())
+    });
+    let mut running = start(vec![source], OWN);
+    let status = status_of(&mut running, 0, false).await;
+    assert!(status.worked && status.complete, "{status:?}");
+    end.send(()).unwrap();
+    running.status_changed().await;
+    let status = running.status().swap_remove(0);
+    assert!(!status.worked && status.complete, "{status:?}");
 }
 
 #[tokio::test]
