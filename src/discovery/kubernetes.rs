@@ -31,7 +31,7 @@ mod slices;
 mod trouble;
 
 pub use selector::{check_namespace, check_selector};
-use session::{Event, Session};
+use session::{Changes, Event, Session};
 pub use slices::{Index, PORT_NAME};
 use trouble::{Trouble, Verb};
 
@@ -138,29 +138,46 @@ impl Kubernetes {
         context.events.send_all(self.index.replace(&listed.slices)).await?;
         context.status.complete();
         let mut version = listed.version;
+        let agreed_ms = u64::from(self.settings.watch_secs.max(1)) * 1_000;
         loop {
             let started = Instant::now();
-            let mut stream = session.watch(&version).await?;
+            let mut changes = session.watch(&version).await?;
             self.works(context);
-            let agreed_ms = u64::from(self.settings.watch_secs.max(1)) * 1_000;
             let deadline = started + Duration::from_millis(agreed_ms + WATCH_GRACE_MS);
-            // It ends when its time is over, when the server stops, and when the connection dies.
-            while let Ok(Some(event)) = timeout_at(deadline, stream.next()).await {
-                let Some(event) = read(event)? else { break };
-                let (events, newer) = self.take(event)?;
-                version = newer.unwrap_or(version);
-                if let Some(events) = events {
-                    context.events.send_all(events).await?;
-                    context.status.running(self.summary());
-                }
-            }
-            if started.elapsed() >= Duration::from_millis(WATCH_GOOD_MS.min(agreed_ms * 3 / 4)) {
+            let end = self.follow(&mut changes, &mut version, deadline, context).await;
+            let is_good = started.elapsed() >= Duration::from_millis(WATCH_GOOD_MS.min(agreed_ms * 3 / 4));
+            if is_good {
                 self.pace.reset();
-            } else {
+            }
+            end?;
+            if !is_good {
                 // One that ends at once is no reason to ask again without a pause.
                 sleep(self.pace.next()).await;
             }
         }
+    }
+
+    /// Takes what one watch says until its time is over, the server stops, or the connection breaks or is
+    /// found dead. The next one goes on from `version`.
+    async fn follow(
+        &mut self,
+        changes: &mut Changes,
+        version: &mut String,
+        deadline: Instant,
+        context: &Context,
+    ) -> Result<(), End> {
+        while let Ok(Some(change)) = timeout_at(deadline, changes.next()).await {
+            let Some(event) = read(change)? else { break };
+            let (events, newer) = self.take(event)?;
+            if let Some(events) = events {
+                context.events.send_all(events).await?;
+                context.status.running(self.summary());
+            }
+            if let Some(newer) = newer {
+                *version = newer;
+            }
+        }
+        Ok(())
     }
 
     /// What an event changes, and the version it leads to.
@@ -255,5 +272,22 @@ impl Discovery for Kubernetes {
 
     fn run(self: Box<Self>, context: Context) -> BoxFuture<'static, Result<(), DiscoveryError>> {
         self.work(context).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_ten_seconds_and_are_drawn_from_their_upper_half() {
+        let mut pace = Pace::default();
+        for longest_ms in [250, 500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000] {
+            let waited_ms = pace.next().as_millis();
+            assert!((longest_ms / 2..=longest_ms).contains(&waited_ms), "{waited_ms} of {longest_ms}");
+            assert!(!pace.is_fresh());
+        }
+        pace.reset();
+        assert!(pace.is_fresh() && pace.skip().is_zero() && !pace.is_fresh());
     }
 }

@@ -24,6 +24,8 @@ const CONNECT_MS_MAX: u64 = 5_000;
 const ANSWER_MS_MAX: u64 = 10_000;
 
 pub(super) type Event = WatchEvent<EndpointSlice>;
+/// What a watch says, until it ends.
+pub(super) type Changes = BoxStream<'static, kube::Result<Event>>;
 
 pub(super) struct Session {
     api: Api<EndpointSlice>,
@@ -69,6 +71,8 @@ impl Session {
         let mut config = Config::new(url);
         config.default_namespace = namespace.to_owned();
         config.auth_info.token_file = Some(settings.token_file.to_string_lossy().into_owned());
+        // None of the system's: the client looks for those first, and an image need not have any.
+        config.root_cert = Some(Vec::new());
         config.root_cert_file = Some(settings.ca_file.clone());
         config.connect_timeout = Some(Duration::from_millis(CONNECT_MS_MAX));
         // It would try for minutes before we heard of it.
@@ -100,10 +104,7 @@ impl Session {
     }
 
     /// What changes after `version`, for as long as the settings say. Returns when the server has agreed.
-    pub(super) async fn watch(
-        &self,
-        version: &str,
-    ) -> Result<BoxStream<'static, kube::Result<Event>>, Trouble> {
+    pub(super) async fn watch(&self, version: &str) -> Result<Changes, Trouble> {
         let params = WatchParams::default().labels(&self.selector).timeout(self.watch_secs);
         let stream = answered(Verb::Watch, self.api.watch(&params, version).boxed()).await?;
         Ok(stream.boxed())

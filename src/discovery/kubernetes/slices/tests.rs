@@ -3,6 +3,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::discovery::v1::{EndpointConditions, EndpointPort};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -288,4 +289,63 @@ fn more_slices_and_endpoints_than_fit_are_left_out_and_told() {
         panic!("a peer")
     };
     assert_eq!(info.addresses.len(), PEER_ADDRESSES_COUNT_MAX);
+}
+
+/// What a node knows that takes these events one after the other. None of them may be without need.
+fn take(known: &mut BTreeMap<EndpointId, PeerInfo>, events: Vec<DiscoveryEvent>) {
+    for event in events {
+        match event {
+            DiscoveryEvent::PeerFound(info) => assert_eq!(known.insert(info.endpoint, info), None),
+            DiscoveryEvent::PeerUpdated(info) => {
+                let old = known.insert(info.endpoint, info.clone());
+                assert!(old.is_some_and(|old| old != info));
+            }
+            DiscoveryEvent::PeerLost(endpoint) => assert!(known.remove(&endpoint).is_some()),
+            other @ DiscoveryEvent::SelfElsewhere { .. } => panic!("{other:?}"),
+        }
+    }
+}
+
+fn any_slice() -> impl Strategy<Value = EndpointSlice> {
+    let pods = prop::collection::vec((0..4, 0..3, any::<bool>()), 0..4);
+    (0..3, pods, any::<bool>()).prop_map(|(number, pods, is_annotated)| {
+        let endpoints = pods.into_iter().map(|(who, ip, terminating)| {
+            with_conditions(pod(&format!("peat-mesh-{who}"), &[&format!("10.0.0.{ip}")]), true, terminating)
+        });
+        let slice = slice(&format!("s{number}"), "IPv4", endpoints.collect());
+        let site = format!("site-{number}");
+        if is_annotated { annotated(slice, &[("peat.site", &site)]) } else { slice }
+    })
+}
+
+proptest! {
+    #[test]
+    fn events_lead_from_nothing_to_what_a_full_list_says(
+        steps in prop::collection::vec((any_slice(), 0..4), 1..20),
+    ) {
+        let (mut index, mut known) = (index(), BTreeMap::new());
+        let mut slices: BTreeMap<String, EndpointSlice> = BTreeMap::new();
+        for (slice, step) in steps {
+            let name = slice.metadata.name.clone().unwrap();
+            let events = match step {
+                0 => {
+                    slices.remove(&name);
+                    index.delete(&name)
+                }
+                1 => {
+                    slices = BTreeMap::from([(name, slice.clone())]);
+                    index.replace(&[slice])
+                }
+                _ => {
+                    slices.insert(name, slice.clone());
+                    index.apply(&slice)
+                }
+            };
+            take(&mut known, events);
+        }
+        let mut listed = BTreeMap::new();
+        let all: Vec<_> = slices.into_values().collect();
+        take(&mut listed, index_of("peat-mesh-0").replace(&all));
+        prop_assert_eq!(known, listed);
+    }
 }
