@@ -13,6 +13,7 @@ mod answers;
 mod driver;
 mod folder;
 mod probes;
+mod providers;
 mod writer;
 
 use std::net::SocketAddr;
@@ -30,8 +31,9 @@ use tracing::{debug, info};
 
 pub use folder::FolderError;
 
+use crate::blob;
 use crate::config::{Config, Source};
-use crate::connection::{BindError, Network, Settings};
+use crate::connection::{BindError, Guest, Network, Settings};
 use crate::discovery::{self, Discovery, EndpointOf, fixed::Fixed, mdns};
 use crate::handle::{Handle, Shared};
 use crate::identity::Identity;
@@ -57,6 +59,9 @@ pub enum StartError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The blobs cannot be opened.
+    #[error(transparent)]
+    Blobs(#[from] blob::OpenError),
     /// The sockets cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -71,6 +76,7 @@ pub struct Node {
     handle: Handle,
     driver: Option<JoinHandle<()>>,
     writer: writer::Writer,
+    blobs: blob::Server,
     _stop_on_drop: DropGuard,
 }
 
@@ -90,14 +96,30 @@ impl Node {
         let replica = Replica::new(&*store, rand::random())?;
         debug!(documents = catalog.len(), ms = started.elapsed().as_millis() as u64, "store opened");
 
+        let blobs = blob::open(&folder.join("blobs")).await?;
+
         let (events, connection_events) = mpsc::channel(CONNECTION_EVENTS_COUNT_MAX);
+        let (blob_connections, asked_for_blobs) = mpsc::channel(blob::WAITING_CONNECTIONS_COUNT_MAX);
         let settings = Settings {
             identity: identity.clone(),
             incarnation,
             bind: config.iroh_bind.clone(),
             port: config.iroh_port,
+            guests: vec![Guest { alpn: blob::ALPN, connections: blob_connections }],
         };
-        let network = Network::bind(settings, events).await?;
+        let network = match Network::bind(settings, events).await {
+            Ok(network) => network,
+            Err(problem) => {
+                blobs.close().await;
+                return Err(problem.into());
+            }
+        };
+        let providers = Arc::new(providers::Connected(network.opener()));
+        let (blob_store, blobs) = blobs.start(providers, asked_for_blobs);
+        info!(
+            iroh_endpoint_id = %identity.endpoint_id().short(),
+            "Iroh blob store ready (blobs + automerge sync)"
+        );
         let sources = sources(&config, &identity, incarnation, &network.bound_addresses());
         let discovery = discovery::start(sources, identity.endpoint_id());
 
@@ -120,6 +142,7 @@ impl Node {
             device_id: identity.device_id(),
             started,
             store: Arc::clone(&store),
+            blobs: Arc::new(blob_store),
             writes: ways.writes,
             changes,
             news: news.clone(),
@@ -141,7 +164,7 @@ impl Node {
         let driver = tokio::spawn(driver.run(connection_events, ways.committed, leave.clone()));
         info!(node_id = %identity.name(), device_id = %identity.device_id(), "Mesh started");
         let _stop_on_drop = leave.drop_guard();
-        Ok(Self { handle, driver: Some(driver), writer, _stop_on_drop })
+        Ok(Self { handle, driver: Some(driver), writer, blobs, _stop_on_drop })
     }
 
     /// The way to use the node.
@@ -174,6 +197,8 @@ impl Node {
         {
             tracing::error!("the driver of the mesh has panicked; this is a bug: {problem}");
         }
+        // Nobody can ask for blobs any more.
+        self.blobs.shutdown().await;
         info!("Mesh stopped node_id={}", self.handle.name());
     }
 }
