@@ -49,8 +49,9 @@ use crate::handle::{Blob, BlobError, BlobHash, BlobPage, BlobState, Content};
 
 /// Connections of peers that may wait to be served.
 pub const WAITING_CONNECTIONS_COUNT_MAX: usize = 16;
-/// Blobs that are fetched at once; more are turned away.
-const FETCHES_COUNT_MAX: usize = 16;
+/// Blobs that are fetched at once; more wait. Half of the connections that a peer takes from this node, since
+/// a peer sees the end of one a little later.
+const FETCHES_COUNT_MAX: usize = 4;
 /// How long the store may take to close, in milliseconds.
 const CLOSE_MS_MAX: u64 = 3_000;
 

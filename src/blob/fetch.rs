@@ -35,9 +35,7 @@ impl Inner {
         }
         let turn = self.turn(hash);
         let _turn = turn.lock().await;
-        let Ok(_place) = self.fetches.try_acquire() else {
-            return Err(BlobError::Busy { what: "fetches of blobs" });
-        };
+        let _place = self.fetches.acquire().await.map_err(rpc_failed)?;
         // Keeps what comes until it has a tag.
         let _held = self.store.tags().temp_tag(raw(hash)).await.map_err(rpc_failed)?;
         let mut asked = 0;

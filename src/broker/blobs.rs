@@ -84,12 +84,8 @@ fn failed(handle: &Handle, problem: BlobError) -> ApiError {
     if handle.stopping().is_cancelled() && matches!(problem, BlobError::Store(_)) {
         return ApiError::Stopping;
     }
-    match problem {
-        BlobError::Busy { what } => return ApiError::Busy { what },
-        BlobError::Store(ref reason) => {
-            tracing::error!("a request for a blob could not be answered: {reason}")
-        }
-        _ => {}
+    if let BlobError::Store(reason) = &problem {
+        tracing::error!("a request for a blob could not be answered: {reason}");
     }
     problem.into()
 }

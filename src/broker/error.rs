@@ -98,7 +98,7 @@ fn blob_status(problem: &BlobError) -> StatusCode {
         BlobError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
         BlobError::Source(_) => StatusCode::BAD_REQUEST,
         BlobError::Interrupted { .. } => StatusCode::BAD_GATEWAY,
-        BlobError::Busy { .. } | BlobError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        BlobError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

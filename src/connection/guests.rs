@@ -20,7 +20,7 @@ use super::live::Live;
 use super::{DIAL_MS_MAX, Shared, handshake, peer};
 
 /// Connections of other protocols that one peer may have here at once.
-const PEER_CONNECTIONS_COUNT_MAX: usize = 4;
+const PEER_CONNECTIONS_COUNT_MAX: usize = 8;
 /// Connections of other protocols over all peers.
 const CONNECTIONS_COUNT_MAX: usize = 64;
 /// How long a connection may be ahead of the proof that its peer is just giving, in milliseconds.

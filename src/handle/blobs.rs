@@ -127,12 +127,6 @@ pub enum BlobError {
     /// What was to be stored did not come to its end.
     #[error("the content of the blob broke off: {0}")]
     Source(String),
-    /// More is going on than this node can do at once.
-    #[error("this node has too many {what} at the moment; try again in a second")]
-    Busy {
-        /// Of what.
-        what: &'static str,
-    },
     /// The store of blobs failed; in words.
     #[error("the blob store failed: {0}")]
     Store(String),

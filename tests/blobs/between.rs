@@ -57,6 +57,24 @@ fn many_who_want_the_same_blob_at_once_all_get_it() {
 }
 
 #[test]
+fn many_different_blobs_are_fetched_at_once() {
+    let pair = Pair::new();
+    let (alice, bob) = pair.serve();
+    let all: Vec<Vec<u8>> = (0..24).map(|seed| content(seed, 400_000)).collect();
+    let hashes: Vec<String> = all.iter().map(|bytes| add(&alice, bytes)).collect();
+    thread::scope(|scope| {
+        let bob = &bob;
+        let readers = all.iter().zip(&hashes).map(|(bytes, hash)| {
+            scope.spawn(move || {
+                let answer = get(bob, hash);
+                assert!(answer.body == *bytes, "{} {}", answer.status, String::from_utf8_lossy(&answer.body));
+            })
+        });
+        readers.collect::<Vec<_>>().into_iter().for_each(|reader| reader.join().unwrap());
+    });
+}
+
+#[test]
 fn a_fetch_that_broke_off_goes_on_where_it_was() {
     const SIZE: u64 = 96 * 1024 * 1024;
     let pair = Pair::new();

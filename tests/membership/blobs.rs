@@ -120,13 +120,13 @@ async fn a_member_has_only_so_many_connections_for_blobs() {
     let carol = Raw::member(&secret(1), "carol").await;
     let _speaker = carol.join(&honest.victim, "carol").await;
     let mut held = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..8 {
         let connection = carol.dial_with(&honest.victim, ALPN).await.unwrap();
         assert_eq!(get(&connection, hash).await.as_deref(), Some(CONTENT));
         held.push(connection);
     }
-    let fifth = carol.dial_with(&honest.victim, ALPN).await.unwrap();
-    assert_eq!(closed(&fifth, HANDSHAKE_PATIENCE).await, (6, "too many connections".to_owned()));
+    let ninth = carol.dial_with(&honest.victim, ALPN).await.unwrap();
+    assert_eq!(closed(&ninth, HANDSHAKE_PATIENCE).await, (6, "too many connections".to_owned()));
     assert_eq!(get(&held[0], hash).await.as_deref(), Some(CONTENT));
     honest.check_they_go_on();
     honest.check_clean_end();
