@@ -7,6 +7,7 @@
 //!
 //! - `open`: the folder, and why it cannot be used.
 //! - `upload`, `fetch`: how a blob gets here, from a client and from peers.
+//! - `read`: how it goes to a client.
 //! - `serve`: what admitted peers may ask.
 //! - `collect`, `leftovers`: how space is given back.
 //! - `space`: how much of the disk blobs leave alone.
@@ -15,6 +16,7 @@ mod collect;
 mod fetch;
 mod leftovers;
 mod open;
+mod read;
 mod serve;
 mod space;
 mod upload;
@@ -31,8 +33,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use iroh::endpoint::Connection;
 use iroh_blobs::api::RequestError;
-use iroh_blobs::api::blobs::{BlobStatus, EncodedItem};
-use iroh_blobs::protocol::{ChunkRanges, ChunkRangesExt};
+use iroh_blobs::api::blobs::BlobStatus;
 use iroh_blobs::store::fs::FsStore;
 use iroh_blobs::store::fs::options::PathOptions;
 use iroh_blobs::{Hash, HashAndFormat};
@@ -80,6 +81,7 @@ struct Inner {
     leftovers: Arc<leftovers::Leftovers>,
     providers: Arc<dyn Providers>,
     fetches: Semaphore,
+    starts: Semaphore,
     /// The blobs that are being fetched: one fetch at a time for each.
     turns: Mutex<HashMap<BlobHash, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -127,6 +129,7 @@ impl Opened {
             tagging: self.tagging,
             providers,
             fetches: Semaphore::new(FETCHES_COUNT_MAX),
+            starts: Semaphore::new(read::STARTS_COUNT_MAX),
             turns: Mutex::default(),
         });
         let cancel = CancellationToken::new();
@@ -299,33 +302,6 @@ impl Inner {
         }
         Ok(page)
     }
-
-    fn read(&self, hash: BlobHash, range: Range<u64>) -> Content {
-        if range.is_empty() {
-            return futures_util::stream::empty().boxed();
-        }
-        let ranges = ChunkRanges::bytes(range.clone());
-        let items = Box::pin(self.store.export_bao(store_hash(hash), ranges).stream());
-        let pieces = items.filter_map(move |item| {
-            let piece = match item {
-                EncodedItem::Leaf(leaf) => Some(Ok(cut(leaf.offset, leaf.data, &range))),
-                EncodedItem::Error(problem) => Some(Err(io::Error::other(problem))),
-                _ => None,
-            };
-            std::future::ready(piece)
-        });
-        pieces.boxed()
-    }
-}
-
-/// The part of a piece that lies in a range.
-fn cut(offset: u64, piece: Bytes, range: &Range<u64>) -> Bytes {
-    let within = |position: u64| {
-        let position = position.clamp(offset, offset + piece.len() as u64) - offset;
-        usize::try_from(position).unwrap_or(piece.len())
-    };
-    let (from, to) = (within(range.start), within(range.end));
-    piece.slice(from..to)
 }
 
 impl crate::handle::Blobs for BlobStore {
@@ -355,26 +331,5 @@ impl crate::handle::Blobs for BlobStore {
 
     fn list(&self, after: Option<BlobHash>, limit: usize) -> BoxFuture<'_, Result<BlobPage, BlobError>> {
         Box::pin(self.inner.list(after, limit))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_piece_is_cut_to_the_range_that_was_asked_for() {
-        let piece = Bytes::from_static(b"0123456789");
-        for (offset, range, wanted) in [
-            (0, 0..10, "0123456789"),
-            (0, 3..5, "34"),
-            (100, 0..1_000, "0123456789"),
-            (100, 105..106, "5"),
-            (100, 0..100, ""),
-            (100, 108..1_000, "89"),
-            (100, 110..120, ""),
-        ] {
-            assert_eq!(cut(offset, piece.clone(), &range), wanted, "{offset} {range:?}");
-        }
     }
 }

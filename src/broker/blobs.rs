@@ -109,7 +109,12 @@ pub(super) async fn read(
     let blob = fetched.map_err(|problem| failed(&room.handle, problem))?;
     let (mut response, range) = head_of(blob, &headers)?;
     let content = room.handle.blobs().read(hash, range);
-    *response.body_mut() = Body::from_stream(content.inspect(move |_| _ = &place));
+    let content = content.map(move |piece| {
+        // Free again when the last piece was taken, or the client is gone.
+        let _held = &place;
+        piece
+    });
+    *response.body_mut() = Body::from_stream(content);
     Ok(response)
 }
 

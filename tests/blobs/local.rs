@@ -1,7 +1,7 @@
 //! One node: what its HTTP routes for blobs answer.
 
 use crate::common::{Process, Setup};
-use crate::rig::{add, ask, content, files, get, hash, send, state, status};
+use crate::rig::{add, ask, content, files, get, hash, send, state, status, until};
 use serde_json::json;
 
 fn alone() -> (tempfile::TempDir, Process) {
@@ -127,4 +127,53 @@ fn what_cannot_be_meant_is_refused_in_words() {
     assert_eq!(ask(&node, "PUT", "", "").status, 405);
     let foreign = node.http().exchange("POST", "/api/v1/blobs", "origin: http://evil.example\r\n", b"x");
     assert!(foreign.unwrap().error(403).contains("evil.example"));
+}
+
+#[test]
+fn clients_that_do_not_read_on_do_not_take_more_than_their_places() {
+    let (_folder, node) = alone();
+    let hash = add(&node, &content(6, 30_000_000));
+    let path = format!("/api/v1/blobs/{hash}");
+    let readers: Vec<_> = (0..64)
+        .map(|_| {
+            let mut http = node.http();
+            http.send_head("GET", &path, "").unwrap();
+            assert_eq!(http.answer_head().unwrap().0, 200);
+            http
+        })
+        .collect();
+    let one_more = ask(&node, "GET", &format!("/{hash}"), "");
+    assert_eq!(one_more.headers["retry-after"], "1");
+    assert!(one_more.error(503).contains("too many blobs that are being read"));
+    drop(readers);
+    until("there is a place again", || {
+        ask(&node, "GET", &format!("/{hash}"), "range: bytes=0-0\r\n").status == 206
+    });
+    // The same for those that send and do not go on.
+    let senders: Vec<_> = (0..8)
+        .map(|_| {
+            let mut http = node.http();
+            http.send_head("POST", "/api/v1/blobs", "expect: 100-continue\r\ncontent-length: 10\r\n")
+                .unwrap();
+            assert_eq!(http.answer_head().unwrap().0, 100);
+            http
+        })
+        .collect();
+    assert!(send(&node, b"one more").error(503).contains("too many blobs that are being sent"));
+    drop(senders);
+    until("there is a place again", || send(&node, b"one more").status < 300);
+}
+
+#[test]
+fn many_who_read_one_blob_at_once_all_get_all_of_it() {
+    let (_folder, node) = alone();
+    let bytes = content(7, 300_000);
+    let hash = add(&node, &bytes);
+    for _ in 0..5 {
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..60).map(|_| scope.spawn(|| get(&node, &hash).body == bytes)).collect();
+            assert!(readers.into_iter().all(|reader| reader.join().unwrap()));
+        });
+    }
+    assert!(!node.stop().out.contains(" WARN "));
 }

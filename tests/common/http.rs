@@ -71,6 +71,16 @@ impl Http {
     }
 
     pub fn answer(&mut self, method: &str) -> io::Result<Answer> {
+        let (status, headers) = self.answer_head()?;
+        let length = headers.get("content-length").filter(|_| method != "HEAD" && status != 304);
+        let length = length.map_or(Ok(0), |text| text.parse()).map_err(io::Error::other)?;
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body)?;
+        Ok(Answer { status, headers, body })
+    }
+
+    /// The head of an answer, and nothing after it.
+    pub fn answer_head(&mut self) -> io::Result<(u16, BTreeMap<String, String>)> {
         let status = self.head_line()?;
         let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| io::Error::other("no status"))?;
@@ -80,11 +90,7 @@ impl Http {
             let Some((name, value)) = line.split_once(':') else { break };
             headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
-        let length = headers.get("content-length").filter(|_| method != "HEAD" && status != 304);
-        let length = length.map_or(Ok(0), |text| text.parse()).map_err(io::Error::other)?;
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
-        Ok(Answer { status, headers, body })
+        Ok((status, headers))
     }
 
     fn head_line(&mut self) -> io::Result<String> {
