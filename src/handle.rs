@@ -2,6 +2,8 @@
 //!
 //! Reads go straight to the store. Writes go to the one writer and are answered after they are on disk.
 
+mod blobs;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,6 +19,8 @@ use serde_json::{Map, Value};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use blobs::{Blob, BlobError, BlobHash, BlobHashError, BlobPage, BlobState, Blobs, Content};
+
 /// A running node. Clones are cheap and all speak of the same node.
 #[derive(Clone)]
 pub struct Handle {
@@ -30,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) device_id: String,
     pub(crate) started: Instant,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) writes: mpsc::Sender<WriteRequest>,
     pub(crate) changes: broadcast::Sender<Change>,
     pub(crate) news: broadcast::Sender<Event>,
@@ -261,6 +266,12 @@ impl Handle {
     #[must_use]
     pub fn watch_peers(&self) -> watch::Receiver<Arc<Vec<PeerView>>> {
         self.shared.peers.clone()
+    }
+
+    /// The node's blobs.
+    #[must_use]
+    pub fn blobs(&self) -> &dyn Blobs {
+        &*self.shared.blobs
     }
 
     async fn read<T: Send + 'static>(

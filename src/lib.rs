@@ -51,11 +51,13 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | none | configuration, identity, discovery by static list and mDNS |
-//! | `automerge-backend` | connections (iroh), the store (redb), `node` |
+//! | `automerge-backend` | connections (iroh), the stores (redb, iroh-blobs), `node` |
 //! | `broker` | the HTTP, SSE and WebSocket API, `service` |
 //! | `kubernetes` | discovery by the EndpointSlices of a cluster |
 //! | `node` | all of them and what the program needs |
 
+#[cfg(feature = "automerge-backend")]
+pub mod blob;
 #[cfg(feature = "broker")]
 pub mod broker;
 pub mod config;

@@ -14,6 +14,7 @@ mod driver;
 mod folder;
 mod joining;
 mod probes;
+mod providers;
 mod sources;
 mod writer;
 
@@ -31,8 +32,9 @@ use tracing::{debug, info, warn};
 
 pub use folder::FolderError;
 
+use crate::blob;
 use crate::config::Config;
-use crate::connection::{BindError, Network, Settings};
+use crate::connection::{BindError, Guest, Network, Settings};
 use crate::discovery;
 use crate::handle::{Handle, Peer, Shared};
 use crate::identity::Identity;
@@ -60,6 +62,9 @@ pub enum StartError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The blobs cannot be opened.
+    #[error(transparent)]
+    Blobs(#[from] blob::OpenError),
     /// The sockets cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -78,6 +83,7 @@ pub struct Node {
     driver: Option<JoinHandle<()>>,
     writer: writer::Writer,
     leave: oneshot::Sender<oneshot::Sender<()>>,
+    blobs: blob::Server,
     _stop_on_drop: DropGuard,
 }
 
@@ -97,15 +103,35 @@ impl Node {
         let replica = Replica::new(&*store, rand::random())?;
         debug!(documents = catalog.len(), ms = started.elapsed().as_millis() as u64, "store opened");
 
+        let blobs = blob::open(&folder.join("blobs")).await?;
+
         let (events, connection_events) = mpsc::channel(CONNECTION_EVENTS_COUNT_MAX);
+        let (blob_connections, asked_for_blobs) = mpsc::channel(blob::WAITING_CONNECTIONS_COUNT_MAX);
         let settings = Settings {
             identity: identity.clone(),
             incarnation,
             bind: config.iroh_bind.clone(),
             port: config.iroh_port,
+            guests: vec![Guest { alpn: blob::ALPN, connections: blob_connections }],
         };
-        let network = Network::bind(settings, events).await?;
-        let sources = sources::make(&config, &identity, incarnation, &network.bound_addresses())?;
+        let rooms = async {
+            let network = Network::bind(settings, events).await?;
+            let sources = sources::make(&config, &identity, incarnation, &network.bound_addresses())?;
+            Ok((network, sources))
+        };
+        let (network, sources) = match rooms.await {
+            Ok(rooms) => rooms,
+            Err(problem) => {
+                blobs.close().await;
+                return Err(problem);
+            }
+        };
+        let providers = Arc::new(providers::Connected(network.opener()));
+        let (blob_store, blobs) = blobs.start(providers, asked_for_blobs);
+        info!(
+            iroh_endpoint_id = %identity.endpoint_id().short(),
+            "Iroh blob store ready (blobs + automerge sync)"
+        );
         let discovery = discovery::start(sources, identity.endpoint_id());
 
         let changes = broadcast::Sender::new(CHANGES_COUNT_MAX);
@@ -128,6 +154,7 @@ impl Node {
             device_id: identity.device_id(),
             started,
             store: Arc::clone(&store),
+            blobs: Arc::new(blob_store),
             writes: ways.writes,
             changes,
             news: news.clone(),
@@ -150,7 +177,7 @@ impl Node {
         let driver = tokio::spawn(driver.run(connection_events, ways.committed, orders));
         info!(node_id = %identity.name(), device_id = %identity.device_id(), "Mesh started");
         let _stop_on_drop = stop.drop_guard();
-        Ok(Self { handle, driver: Some(driver), writer, leave, _stop_on_drop })
+        Ok(Self { handle, driver: Some(driver), writer, leave, blobs, _stop_on_drop })
     }
 
     /// The way to use the node.
@@ -198,6 +225,8 @@ impl Node {
         {
             tracing::error!("the driver of the mesh has panicked; this is a bug: {problem}");
         }
+        // Nobody can ask for blobs any more.
+        self.blobs.shutdown().await;
         info!("Mesh stopped node_id={}", self.handle.name());
     }
 }

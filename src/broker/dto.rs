@@ -205,6 +205,54 @@ fn member(json: &mut Vec<u8>, name: &'static str, value: &str) {
     json.extend_from_slice(value.as_bytes());
 }
 
+/// A blob that is whole on this node.
+#[derive(Debug, Serialize)]
+pub(super) struct Blob {
+    hash: String,
+    size: u64,
+}
+
+impl From<handle::Blob> for Blob {
+    fn from(blob: handle::Blob) -> Self {
+        Self { hash: blob.hash.to_string(), size: blob.size }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Blobs {
+    count: u64,
+    blobs: Vec<Blob>,
+    next: Option<String>,
+}
+
+impl From<handle::BlobPage> for Blobs {
+    fn from(page: handle::BlobPage) -> Self {
+        let blobs = page.blobs.into_iter().map(Blob::from).collect();
+        Self { count: page.count, blobs, next: page.next.map(|hash| hash.to_string()) }
+    }
+}
+
+/// What this node has of a blob.
+#[derive(Debug, Serialize)]
+pub(super) struct BlobStatus {
+    hash: String,
+    state: &'static str,
+    /// Null when it is not known.
+    size: Option<u64>,
+    have_bytes: u64,
+}
+
+impl BlobStatus {
+    pub(super) fn new(hash: handle::BlobHash, state: handle::BlobState) -> Self {
+        let (state, size, have_bytes) = match state {
+            handle::BlobState::Complete { size } => ("complete", Some(size), size),
+            handle::BlobState::Partial { size, have_bytes } => ("partial", size, have_bytes),
+            handle::BlobState::Absent => ("absent", None, 0),
+        };
+        Self { hash: hash.to_string(), state, size, have_bytes }
+    }
+}
+
 /// One change of a document, as an event.
 #[derive(Debug, Serialize)]
 pub(super) struct Change<'a> {
