@@ -84,6 +84,7 @@ impl Driver {
         };
         let mut may_be_asked_to_leave = true;
         let merges = self.merges.clone();
+        let mut listed = self.discovery.listed();
         loop {
             let wakeup = self.wakeup(&desk);
             tokio::select! {
@@ -108,8 +109,10 @@ impl Driver {
                     }
                 }
                 Some(event) = self.discovery.events.recv() => self.discovery_event(&mut desk, event),
+                Ok(()) = listed.changed() => desk.view_due_ms = Some(0),
                 () = tokio::time::sleep_until(wakeup.into()) => self.feed(&mut desk, Input::Tick, None),
             }
+            desk.is_list_complete |= *listed.borrow() && self.discovery.events.is_empty();
             self.renew_view(&mut desk);
             if let Some(waiting) = desk.leaving.take_if(|_| self.hub.may_leave(self.now_ms())) {
                 // Who asked may have lost patience.

@@ -126,6 +126,36 @@ async fn a_source_that_waits_has_worked_and_one_that_ended_has_not() {
 }
 
 #[tokio::test]
+async fn all_is_listed_when_every_source_is_complete_or_has_ended_and_its_events_are_out() {
+    let (go, gone) = tokio::sync::oneshot::channel();
+    let slow = script("slow", |context: Context| async move {
+        let _ = gone.await;
+        for number in 1..=100 {
+            context.events.send(DiscoveryEvent::PeerFound(info(number, 1))).await?;
+        }
+        context.status.complete();
+        std::future::pending().await
+    });
+    let broken = script("broken", |_| async { Err(DiscoveryError::Failed { reason: "no".to_owned() }) });
+    let mut running = start(vec![slow, broken], OWN);
+    let mut listed = running.listed();
+    while running.status()[1].detail == "starting" {
+        running.status_changed().await;
+    }
+    assert!(!*listed.borrow());
+    go.send(()).unwrap();
+    let mut found = 0;
+    while !(*listed.borrow_and_update() && running.events.is_empty()) {
+        tokio::select! {
+            Some(_) = running.events.recv() => found += 1,
+            Ok(()) = listed.changed() => {}
+        }
+    }
+    assert_eq!(found, 100);
+    running.shutdown().await;
+}
+
+#[tokio::test]
 async fn shutdown_takes_less_than_a_second_with_a_deaf_source_and_a_full_channel() {
     let deaf = script("deaf", |_| std::future::pending());
     let busy = script("busy", |context: Context| async move {
