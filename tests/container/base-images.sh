@@ -25,11 +25,12 @@ docker version >/dev/null 2>&1 || die "no Docker engine answers (docker version 
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/debs"
 
 debian() { # <folder> <debootstrap's options…>
     local folder=$1
     shift
-    debootstrap --variant=minbase "$@" bookworm "$folder" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} \
+    debootstrap --variant=minbase --cache-dir="$work/debs" "$@" bookworm "$folder" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} \
         >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2 && die "debootstrap failed"; }
     # What Debian's slim images leave out, and what debootstrap leaves behind.
     (

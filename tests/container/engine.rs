@@ -15,13 +15,8 @@ use crate::common::{Lines, PATIENCE, secret_text};
 /// The tag of the image under test. Another build takes it over, so that images do not pile up.
 pub(crate) const TAG: &str = "peat-mesh-node:test";
 /// What a node is allowed: nothing, and to write to its volume only.
-const HARDENED: [&str; 5] = [
-    "--read-only",
-    "--cap-drop=ALL",
-    "--security-opt=no-new-privileges",
-    "--health-interval=1s",
-    "--init=false",
-];
+const HARDENED: [&str; 4] =
+    ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--health-interval=1s"];
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -225,7 +220,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        let _ = docker(&["rm", "--force", &self.id]);
+        let _ = docker(&["rm", "--force", "--volumes", &self.id]);
         let _ = self.follower.kill();
         let _ = self.follower.wait();
     }

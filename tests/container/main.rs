@@ -149,7 +149,8 @@ fn an_image_for_an_air_gap_needs_no_network() {
         let base = format!("{argument}={tag}");
         let offline = ["build", "--network=none", "--build-arg", &base, "--build-arg=CARGO_NET_OFFLINE=true"];
         let rest = ["--quiet", "--target", stage, "-f", "deploy/Dockerfile", "."];
-        docker(&[&offline[..], &rest].concat()).unwrap();
+        let built = docker(&[&offline[..], &rest].concat()).unwrap();
+        docker(&["image", "rm", &built, &tag]).unwrap();
     }
 }
 
