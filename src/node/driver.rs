@@ -238,8 +238,11 @@ impl Driver {
         if due.is_some_and(|due| due <= now_ms) {
             (desk.view_due_ms, desk.viewed_ms) = (None, now_ms);
             let views = self.hub.peers();
-            desk.joining.look(now_ms, &views, desk.is_list_complete);
+            let joined = desk.joining.look(now_ms, &views, desk.is_list_complete).map(str::to_owned);
             self.probes.set_sync(desk.joining.check());
+            if let Some(joined) = joined {
+                info!(after_ms = now_ms, "Mesh joined: {joined}");
+            }
             self.peers.send_if_modified(|old| {
                 let changed = **old != views;
                 if changed {

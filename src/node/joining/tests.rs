@@ -34,7 +34,7 @@ impl Start {
     }
 
     fn is_ready(&mut self, now_ms: u64, is_list_complete: bool) -> bool {
-        self.joining.look(now_ms, &self.hub.peers(), is_list_complete);
+        let _ = self.joining.look(now_ms, &self.hub.peers(), is_list_complete);
         self.joining.check().ok
     }
 }
@@ -68,6 +68,20 @@ fn a_node_is_ready_once_it_was_found_equal_with_its_peer_and_stays_so() {
     let why = Closed::Lost("the cable was pulled".to_owned());
     start.hub.handle(30, Input::Closed { conn: ConnId(1), why });
     assert!(start.is_ready(30, true));
+}
+
+#[test]
+fn a_second_peer_that_compares_nothing_is_not_waited_for_as_long_as_the_first() {
+    let mut start = Start::found();
+    start.admitted(10);
+    start.hub.handle(20, Input::Received { conn: ConnId(1), frame: Frame::InStep { round: 1 } });
+    let hello = Hello { name: NodeName::new("broken").unwrap(), incarnation: 1 };
+    let peer = EndpointId([8; 32]);
+    start.hub.handle(20, Input::Admitted { conn: ConnId(2), peer, hello, dialed: false, address: None });
+    assert!(!start.is_ready(20, true));
+    assert_eq!(start.joining.next_wakeup(), Some(20 + OTHERS_MS_MAX));
+    assert!(start.is_ready(20 + OTHERS_MS_MAX, true));
+    assert!(start.joining.check().detail.contains("not with 1 others"), "{:?}", start.joining.check());
 }
 
 #[test]
