@@ -208,7 +208,7 @@ impl Node {
         if self.leave.send(done).is_ok() {
             let time = Duration::from_millis(LEAVE_MS_MAX);
             if tokio::time::timeout(time, peers_have_it).await.is_err() {
-                let behind: Vec<_> = self.handle.peers().into_iter().filter(|peer| lacks(peer)).collect();
+                let behind: Vec<_> = self.handle.peers().into_iter().filter(lacks).collect();
                 let names: Vec<_> = behind.iter().filter_map(|peer| peer.view.name.as_ref()).collect();
                 warn!(
                     "Some peers did not take all they lack within {} s: {names:?}. What is only in this \
