@@ -4,19 +4,24 @@
 //! until they are on disk. Routes, shapes and limits are listed in `docs/http.md`.
 //!
 //! - `health`, `nodes`, `documents`: what is answered at once.
+//! - `blobs`, `range`: files and other bytes, streamed in and out.
 //! - `feed`: document changes in order and without gaps; `sse` and `ws` send it out.
-//! - `params`, `body`: what comes in, checked; `dto`, `error`: every JSON shape that goes out.
+//! - `params`, `body`, `origin`: what comes in, checked; `dto`, `error`: every JSON shape that goes out.
 //! - `server`, `patience`: connections, their number, and how long they may take.
 
+mod blobs;
 mod body;
 mod documents;
 mod dto;
 mod error;
 mod feed;
 mod health;
+mod metrics;
 mod nodes;
+mod origin;
 mod params;
 mod patience;
+mod range;
 mod server;
 mod sse;
 #[cfg(test)]
@@ -40,6 +45,10 @@ use crate::handle::Handle;
 const STREAMS_COUNT_MAX: u32 = 256;
 /// Most bytes of request bodies in memory at a time, until their documents are written.
 const BODIES_BYTES_MAX: u32 = 64 * 1024 * 1024;
+/// Most blobs that clients send at a time. Each takes up to 5 MiB of memory.
+const UPLOADS_COUNT_MAX: usize = 8;
+/// Most blobs that clients read at a time. Each takes up to 1 MiB of memory.
+const DOWNLOADS_COUNT_MAX: usize = 64;
 
 /// Every route of the API, for a server of one's own or for tests; [`serve`] is the whole server.
 pub fn router(handle: Handle) -> Router {
@@ -52,6 +61,8 @@ struct Room {
     handle: Handle,
     streams: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
 }
 
 impl Room {
@@ -60,6 +71,8 @@ impl Room {
             handle,
             streams: Arc::new(Semaphore::new(STREAMS_COUNT_MAX as usize)),
             bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX as usize)),
+            uploads: Arc::new(Semaphore::new(UPLOADS_COUNT_MAX)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_COUNT_MAX)),
         }
     }
 
@@ -77,6 +90,7 @@ impl FromRef<Room> for Handle {
 }
 
 fn routes(room: Room) -> Router {
+    let blob = get(blobs::read).head(blobs::head).delete(blobs::delete);
     let document = get(documents::read).put(documents::write).delete(documents::delete);
     Router::new()
         .route("/api/v1/health", get(health::health))
@@ -87,8 +101,12 @@ fn routes(room: Room) -> Router {
         .route("/api/v1/documents", get(documents::collections))
         .route("/api/v1/documents/{collection}", get(documents::list))
         .route("/api/v1/documents/{collection}/{id}", document)
+        .route("/api/v1/blobs", get(blobs::list).post(blobs::add))
+        .route("/api/v1/blobs/{hash}", blob)
+        .route("/api/v1/blobs/{hash}/status", get(blobs::status))
         .route("/api/v1/events", get(sse::events))
         .route("/api/v1/ws", get(ws::upgrade))
+        .route("/metrics", get(metrics::metrics))
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
         .with_state(room)

@@ -2,7 +2,7 @@
 //! environment variables and reports every mistake at once.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use peat_mesh_core::NodeName;
 
@@ -22,6 +22,8 @@ pub struct Config {
     pub static_peers: Vec<StaticPeer>,
     /// Interfaces for mDNS, by name or address. `PEAT_MDNS_INTERFACES`, default all.
     pub mdns_interfaces: Option<Vec<String>>,
+    /// The cluster for [`Source::Kubernetes`], which does not start without it.
+    pub kubernetes: Option<KubernetesSettings>,
     /// The folder for everything that is kept. `PEAT_DATA_DIR`, default `/data`.
     pub data_folder: DataFolder,
     /// The address of the HTTP API. `PEAT_BROKER_BIND`, default 127.0.0.1.
@@ -51,6 +53,7 @@ impl Config {
             discovery: vec![Source::Static],
             static_peers,
             mdns_interfaces: None,
+            kubernetes: None,
             data_folder: DataFolder { path: data_folder, fallback: None },
             broker_bind: loopback,
             broker_port: 0,
@@ -63,10 +66,53 @@ impl Config {
 /// A way to find peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
+    /// The EndpointSlices of the cluster that the node runs in.
+    #[cfg(feature = "kubernetes")]
+    Kubernetes,
     /// Multicast DNS on the local networks.
     Mdns,
     /// The list in `PEAT_STATIC_PEERS`.
     Static,
+}
+
+/// The label selector of [`KubernetesSettings`] by default.
+pub const K8S_LABEL_SELECTOR_DEFAULT: &str = "app=peat-mesh";
+
+/// The cluster that a node runs in, and what to look at there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KubernetesSettings {
+    /// The API server: `https://<host>:<port>`.
+    pub api: String,
+    /// The file with the token of the service account. Read again when it was changed.
+    pub token_file: PathBuf,
+    /// The file with the certificates that the API server's must be signed by. Read again when it was changed.
+    pub ca_file: PathBuf,
+    /// The namespace. `PEAT_K8S_NAMESPACE`, default what `namespace_file` says.
+    pub namespace: Option<String>,
+    /// The file with the namespace of the service account.
+    pub namespace_file: PathBuf,
+    /// Labels of the EndpointSlices. `PEAT_K8S_LABEL_SELECTOR`, default `app=peat-mesh`.
+    pub label_selector: String,
+    /// How long one watch lasts before it is renewed, in seconds; at least 1, default 60. A connection that died
+    /// without a word is noticed 5 s after that at the latest.
+    pub watch_secs: u32,
+}
+
+impl KubernetesSettings {
+    /// What every pod finds in the folder of its service account,
+    /// `/var/run/secrets/kubernetes.io/serviceaccount`.
+    #[must_use]
+    pub fn with_account(api: String, folder: &Path) -> Self {
+        Self {
+            api,
+            token_file: folder.join("token"),
+            ca_file: folder.join("ca.crt"),
+            namespace: None,
+            namespace_file: folder.join("namespace"),
+            label_selector: K8S_LABEL_SELECTOR_DEFAULT.to_owned(),
+            watch_secs: 60,
+        }
+    }
 }
 
 /// Where a node keeps its data.

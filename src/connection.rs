@@ -4,13 +4,14 @@
 //! formation proof; what a stranger sends is not read past a message of 38 bytes.
 
 mod endpoint;
+mod guests;
 mod handshake;
+mod live;
 mod peer;
 mod strangers;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub use endpoint::BindError;
+pub use guests::{Guest, Opener};
+pub use live::Live;
 
 use crate::identity::Identity;
 
@@ -71,6 +74,8 @@ pub struct Settings {
     pub bind: Vec<IpAddr>,
     /// The UDP port; 0 takes a free one.
     pub port: u16,
+    /// What else is spoken on the endpoint, by admitted peers only.
+    pub guests: Vec<Guest>,
 }
 
 /// The endpoint and all its connections.
@@ -90,43 +95,7 @@ struct Shared {
     events: mpsc::Sender<ConnEvent>,
     live: Live,
     strangers: strangers::Strangers,
-}
-
-/// The admitted connections.
-#[derive(Debug, Clone, Default)]
-pub struct Live(Arc<Mutex<LiveTable>>, Arc<tokio::sync::Notify>);
-
-#[derive(Debug, Default)]
-struct LiveTable {
-    next: u64,
-    connections: HashMap<ConnId, (Connection, Option<mpsc::Sender<Bytes>>)>,
-}
-
-impl Live {
-    fn with<T>(&self, act: impl FnOnce(&mut LiveTable) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn add(&self, connection: Connection, outbox: mpsc::Sender<Bytes>) -> ConnId {
-        self.with(|table| {
-            table.next += 1;
-            let conn = ConnId(table.next);
-            table.connections.insert(conn, (connection, Some(outbox)));
-            conn
-        })
-    }
-
-    fn remove(&self, conn: ConnId) {
-        self.with(|table| table.connections.remove(&conn));
-        self.1.notify_one();
-    }
-
-    /// The address and the round-trip time in milliseconds of the path in use.
-    #[must_use]
-    pub fn path(&self, conn: ConnId) -> Option<(Option<SocketAddr>, f64)> {
-        let connection = self.with(|table| table.connections.get(&conn).map(|(conn, _)| conn.clone()))?;
-        path(&connection)
-    }
+    guests: guests::Guests,
 }
 
 fn path(connection: &Connection) -> Option<(Option<SocketAddr>, f64)> {
@@ -152,6 +121,7 @@ impl Network {
             events,
             live: Live::default(),
             strangers: strangers::Strangers::default(),
+            guests: guests::Guests::new(settings.guests),
         });
         let cancel = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -169,6 +139,12 @@ impl Network {
     #[must_use]
     pub fn live(&self) -> Live {
         self.shared.live.clone()
+    }
+
+    /// What opens connections of other protocols to admitted peers.
+    #[must_use]
+    pub fn opener(&self) -> Opener {
+        Opener::new(self.endpoint.clone(), self.shared.live.clone())
     }
 
     /// Connects to a peer. Ends in `Admitted` or `DialFailed`.
@@ -198,18 +174,16 @@ impl Network {
     /// Gives a frame to a connection. Returns whether there was room for it.
     #[must_use]
     pub fn send(&self, conn: ConnId, frame: Bytes) -> bool {
-        let outbox = |table: &mut LiveTable| table.connections.get(&conn)?.1.clone();
         // A connection that is gone is reported as such; its frames go with it.
         self.shared
             .live
-            .with(outbox)
+            .outbox(conn)
             .is_none_or(|outbox| !matches!(outbox.try_send(frame), Err(mpsc::error::TrySendError::Full(_))))
     }
 
     /// Ends a connection. `Closed` follows.
     pub fn close(&self, conn: ConnId, reason: &CloseReason) {
-        let connection = |table: &mut LiveTable| table.connections.get(&conn).map(|(conn, _)| conn.clone());
-        if let Some(connection) = self.shared.live.with(connection) {
+        if let Some(connection) = self.shared.live.connection(conn) {
             let (code, text) = match reason {
                 CloseReason::Duplicate => (peer::DUPLICATE, IN_USE),
                 CloseReason::IdentityElsewhere => {
@@ -224,14 +198,9 @@ impl Network {
     /// Says goodbye to every peer and releases the sockets.
     pub async fn shutdown(mut self) {
         // Without its outbox a connection sends what it has, waits until that has arrived and says goodbye.
-        self.shared.live.with(|table| table.connections.values_mut().for_each(|(_, outbox)| *outbox = None));
-        let quiet = async {
-            while self.shared.live.with(|table| !table.connections.is_empty()) {
-                self.shared.live.1.notified().await;
-            }
-        };
+        self.shared.live.take_outboxes();
         let time = Duration::from_millis(GOODBYE_MS_MAX);
-        let said = tokio::time::timeout(time, quiet).await.is_ok();
+        let said = tokio::time::timeout(time, self.shared.live.until_empty()).await.is_ok();
         self.cancel.cancel();
         let time = Duration::from_millis(CLOSE_MS_MAX);
         let closed = tokio::time::timeout(time, self.endpoint.close()).await.is_ok();
@@ -294,21 +263,29 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>, cancel: CancellationTok
         let (shared, cancel) = (Arc::clone(&shared), cancel.clone());
         tasks.spawn(async move {
             let taken = cancel.run_until_cancelled(take(&shared, incoming)).await;
-            let Some(Some((connection, proven))) = taken else {
-                return;
-            };
             drop(permit);
-            peer::run(&shared, connection, proven, false, &cancel).await;
+            match taken.flatten() {
+                Some(Taken::Peer(connection, proven)) => {
+                    peer::run(&shared, connection, proven, false, &cancel).await;
+                }
+                Some(Taken::Guest(visit)) => visit.run(&shared.live, &cancel).await,
+                None => {}
+            }
         });
     }
     tasks.shutdown().await;
 }
 
+/// Who dialled.
+enum Taken {
+    /// A peer that has shown that it is a member.
+    Peer(Connection, handshake::Proven),
+    /// An admitted peer that speaks another protocol.
+    Guest(guests::Visit),
+}
+
 /// The handshake with whoever dialled; `None` when it is no member.
-async fn take(
-    shared: &Shared,
-    incoming: iroh::endpoint::Incoming,
-) -> Option<(Connection, handshake::Proven)> {
+async fn take(shared: &Shared, incoming: iroh::endpoint::Incoming) -> Option<Taken> {
     let deadline = tokio::time::Instant::now() + Duration::from_millis(HANDSHAKE_MS_MAX);
     let connection = match incoming.accept() {
         Ok(accepting) => tokio::time::timeout_at(deadline, accepting).await.ok()?.ok()?,
@@ -317,9 +294,15 @@ async fn take(
             return None;
         }
     };
-    let proven = tokio::time::timeout_at(deadline, handshake::accept(shared, &connection)).await;
-    match proven.unwrap_or(Err(handshake::HandshakeError::TooSlow)) {
-        Ok(proven) => Some((connection, proven)),
+    let proven = if connection.alpn() == ALPN {
+        let proven = tokio::time::timeout_at(deadline, handshake::accept(shared, &connection)).await;
+        let proven = proven.unwrap_or(Err(handshake::HandshakeError::TooSlow));
+        proven.map(|proven| Taken::Peer(connection.clone(), proven))
+    } else {
+        guests::receive(shared, &connection).await.map(Taken::Guest)
+    };
+    match proven {
+        Ok(taken) => Some(taken),
         Err(problem) => {
             let address = path(&connection).and_then(|(address, _)| address);
             let stranger = EndpointId(*connection.remote_id().as_bytes());

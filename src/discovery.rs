@@ -1,12 +1,14 @@
 //! Discovery: which peers there are and where they can be reached.
 //!
 //! What comes in is what the sources say: a list from the configuration ([`fixed`]), announcements on the
-//! local network ([`mdns`]), and whatever else implements [`Discovery`]. What goes out of [`start`] is one
+//! local network ([`mdns`]), the EndpointSlices of a cluster (`kubernetes`, with the feature of that name),
+//! and whatever else implements [`Discovery`]. What goes out of [`start`] is one
 //! stream of [`DiscoveryEvent`]s in which each peer appears once, with the addresses of all sources.
 //!
 //! Nothing here is proof of anything: anybody on the network can announce any name. An address from
 //! discovery is a place to dial, and who answers there is decided by the handshake.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,6 +20,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub mod fixed;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
+pub mod limits;
 pub mod mdns;
 pub mod merge;
 mod running;
@@ -36,6 +41,35 @@ pub struct PeerInfo {
     pub name: Option<NodeName>,
     /// Where it can be reached: sorted, each once, at most [`PEER_ADDRESSES_COUNT_MAX`].
     pub addresses: Vec<SocketAddr>,
+    /// What the source knows about it beyond that.
+    pub details: Details,
+}
+
+/// What a source knows about a peer beyond where it is, for whoever looks. Nothing here is used to connect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Words of an operator about the peer, within the bounds of [`limits`].
+    pub metadata: BTreeMap<String, String>,
+    /// The relay at which the peer is said to be reached: `http://…` or `https://…`.
+    pub relay: Option<String>,
+}
+
+impl Details {
+    /// Adds what `other` knows and this does not, within the bounds of [`limits`].
+    pub fn add(&mut self, other: &Self) {
+        for (key, value) in &other.metadata {
+            let fits = !key.is_empty()
+                && key.len() <= limits::METADATA_KEY_BYTES_MAX
+                && value.len() <= limits::METADATA_VALUE_BYTES_MAX
+                && self.metadata.len() < limits::METADATA_COUNT_MAX;
+            if fits && !self.metadata.contains_key(key) {
+                self.metadata.insert(key.clone(), value.clone());
+            }
+        }
+        if self.relay.is_none() {
+            self.relay = other.relay.clone().filter(|relay| relay.len() <= limits::RELAY_URL_BYTES_MAX);
+        }
+    }
 }
 
 impl PeerInfo {
@@ -45,7 +79,15 @@ impl PeerInfo {
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(PEER_ADDRESSES_COUNT_MAX);
-        Self { endpoint, name, addresses }
+        Self { endpoint, name, addresses, details: Details::default() }
+    }
+
+    /// The same peer with these details, as far as they are within the bounds.
+    #[must_use]
+    pub fn with(mut self, details: &Details) -> Self {
+        self.details = Details::default();
+        self.details.add(details);
+        self
     }
 }
 
@@ -79,7 +121,7 @@ fn is_dialable(address: &SocketAddr) -> bool {
 pub enum DiscoveryEvent {
     /// A peer that was not known before.
     PeerFound(PeerInfo),
-    /// A known peer has other addresses, or its name became known.
+    /// A known peer has other addresses or details, or its name became known.
     PeerUpdated(PeerInfo),
     /// No source has the peer any more.
     PeerLost(EndpointId),
@@ -168,6 +210,11 @@ pub struct SourceStatus {
     pub name: &'static str,
     /// Whether it is doing its work now.
     pub running: bool,
+    /// Whether it has worked since the node started and may work again: one that waits for its network
+    /// after that takes nobody's peers away. False again when it has ended for good.
+    pub worked: bool,
+    /// Whether the first full list of peers has been told. An empty list is one too: there are no peers.
+    pub complete: bool,
     /// What it does, or why it does not and what helps, in words.
     pub detail: String,
 }
@@ -186,19 +233,31 @@ pub struct StatusReporter(watch::Sender<SourceStatus>);
 impl StatusReporter {
     /// The source does its work.
     pub fn running(&self, detail: impl Into<String>) {
-        self.set(true, detail.into());
+        let detail = detail.into();
+        self.set(|status| SourceStatus { running: true, worked: true, detail, ..status });
     }
 
     /// The source does not work now; `detail` says why and what helps.
     pub fn waiting(&self, detail: impl Into<String>) {
-        self.set(false, detail.into());
+        let detail = detail.into();
+        self.set(|status| SourceStatus { running: false, detail, ..status });
     }
 
-    fn set(&self, running: bool, detail: String) {
+    /// The first full list of peers has been told: to be called after the last of its events was sent.
+    pub fn complete(&self) {
+        self.set(|status| SourceStatus { complete: true, ..status });
+    }
+
+    /// The source has ended and does not come back.
+    fn ended(&self, detail: String) {
+        self.set(|status| SourceStatus { running: false, worked: false, detail, ..status });
+    }
+
+    fn set(&self, change: impl FnOnce(SourceStatus) -> SourceStatus) {
         self.0.send_if_modified(|status| {
-            let changed = status.running != running || status.detail != detail;
-            status.running = running;
-            status.detail = detail;
+            let new = change(status.clone());
+            let changed = *status != new;
+            *status = new;
             changed
         });
     }

@@ -1,6 +1,7 @@
 //! Environment variables to a [`Config`]. Every variable is looked at before anything is reported, and
 //! nothing that is set wrongly falls back to a default.
 
+mod kubernetes;
 #[cfg(test)]
 mod tests;
 
@@ -166,21 +167,17 @@ impl Reader<'_> {
 
     fn discovery(&mut self, static_peers: bool) -> Vec<Source> {
         const VARIABLE: &str = "PEAT_DISCOVERY";
-        const EXAMPLE: &str = "PEAT_DISCOVERY=mdns, or PEAT_DISCOVERY=static with PEAT_STATIC_PEERS";
-        let names = self.list(VARIABLE);
-        let is_default = names.is_none();
+        const EXAMPLE: &str =
+            "PEAT_DISCOVERY=mdns, or PEAT_DISCOVERY=kubernetes,static with PEAT_STATIC_PEERS";
+        let names = self.list(VARIABLE).unwrap_or_else(|| vec!["kubernetes".to_owned()]);
         let mut sources = Vec::new();
-        for name in names.unwrap_or_else(|| vec!["kubernetes".to_owned()]) {
+        for name in names {
             match name.as_str() {
+                "kubernetes" => sources.push(Source::Kubernetes),
                 "mdns" => sources.push(Source::Mdns),
                 "static" => sources.push(Source::Static),
-                "kubernetes" => {
-                    let which =
-                        if is_default { "it is not set, and its default, kubernetes," } else { "kubernetes" };
-                    self.wrong(VARIABLE, format!("{which} is not available in this version yet"), EXAMPLE);
-                }
                 other => {
-                    self.wrong(VARIABLE, format!("{other:?} is none of mdns, static, kubernetes"), EXAMPLE);
+                    self.wrong(VARIABLE, format!("{other:?} is none of kubernetes, mdns, static"), EXAMPLE);
                 }
             }
         }
@@ -236,6 +233,8 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
     let static_peers = reader.static_peers();
     let has_static_peers = reader.text("PEAT_STATIC_PEERS").is_some();
     let discovery = reader.discovery(has_static_peers);
+    let is_wanted = discovery.contains(&Source::Kubernetes);
+    let kubernetes = reader.kubernetes(is_wanted, reader.text("PEAT_DISCOVERY").is_none());
     let data_folder = reader.data_folder();
     let broker_bind = reader
         .parse("PEAT_BROKER_BIND", "an IP address", "PEAT_BROKER_BIND=0.0.0.0")
@@ -254,6 +253,7 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
             discovery,
             static_peers,
             mdns_interfaces,
+            kubernetes,
             data_folder,
             broker_bind,
             broker_port,

@@ -2,6 +2,9 @@
 //!
 //! Reads go straight to the store. Writes go to the one writer and are answered after they are on disk.
 
+mod blobs;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +19,8 @@ use serde_json::{Map, Value};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use blobs::{Blob, BlobError, BlobHash, BlobHashError, BlobPage, BlobState, Blobs, Content};
+
 /// A running node. Clones are cheap and all speak of the same node.
 #[derive(Clone)]
 pub struct Handle {
@@ -29,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) device_id: String,
     pub(crate) started: Instant,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) writes: mpsc::Sender<WriteRequest>,
     pub(crate) changes: broadcast::Sender<Change>,
     pub(crate) news: broadcast::Sender<Event>,
@@ -50,6 +56,8 @@ pub(crate) enum WriteRequest {
 pub(crate) trait Probes: Send + Sync {
     /// The path of a connection.
     fn path(&self, conn: ConnId) -> Option<Path>;
+    /// What discovery says about a peer.
+    fn said(&self, peer: EndpointId) -> Said;
     /// The sockets of the node.
     fn bound_addresses(&self) -> Vec<SocketAddr>;
     /// Every condition of being ready.
@@ -65,13 +73,24 @@ pub struct Path {
     pub rtt_ms: f64,
 }
 
-/// A peer and the path to it.
+/// What discovery says about a peer beyond its addresses. It is shown, and not used to connect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Words of an operator about the peer, by key.
+    pub metadata: BTreeMap<String, String>,
+    /// The relay at which the peer is said to be reached.
+    pub relay_url: Option<String>,
+}
+
+/// A peer, the path to it, and what is said about it.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// What the mesh knows of it. Times in it are in milliseconds since the node started.
     pub view: PeerView,
     /// The path, when it is connected.
     pub path: Option<Path>,
+    /// What discovery says about it.
+    pub said: Said,
 }
 
 /// One condition of being ready.
@@ -237,6 +256,7 @@ impl Handle {
         let views = Arc::clone(&self.shared.peers.borrow());
         let with_path = |view: &PeerView| Peer {
             path: view.conn.and_then(|conn| self.shared.probes.path(conn)),
+            said: self.shared.probes.said(view.peer),
             view: view.clone(),
         };
         views.iter().map(with_path).collect()
@@ -246,6 +266,12 @@ impl Handle {
     #[must_use]
     pub fn watch_peers(&self) -> watch::Receiver<Arc<Vec<PeerView>>> {
         self.shared.peers.clone()
+    }
+
+    /// The node's blobs.
+    #[must_use]
+    pub fn blobs(&self) -> &dyn Blobs {
+        &*self.shared.blobs
     }
 
     async fn read<T: Send + 'static>(

@@ -22,6 +22,7 @@
 //!     discovery: vec![Source::Static],
 //!     static_peers: StaticPeer::parse_list("base@base.example:11204").map_err(|all| all.join("; "))?,
 //!     mdns_interfaces: None,
+//!     kubernetes: None,
 //!     data_folder: DataFolder { path: "/var/lib/vehicle".into(), fallback: None },
 //!     broker_bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
 //!     broker_port: 8081,
@@ -50,11 +51,13 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | none | configuration, identity, discovery by static list and mDNS |
-//! | `automerge-backend` | connections (iroh), the store (redb), `node` |
+//! | `automerge-backend` | connections (iroh), the stores (redb, iroh-blobs), `node` |
 //! | `broker` | the HTTP, SSE and WebSocket API, `service` |
-//! | `kubernetes` | nothing yet |
+//! | `kubernetes` | discovery by the EndpointSlices of a cluster |
 //! | `node` | all of them and what the program needs |
 
+#[cfg(feature = "automerge-backend")]
+pub mod blob;
 #[cfg(feature = "broker")]
 pub mod broker;
 pub mod config;
@@ -76,3 +79,5 @@ pub mod service;
 pub mod store;
 #[cfg(feature = "node")]
 pub mod telemetry;
+#[cfg(feature = "node")]
+pub mod tls;

@@ -12,28 +12,31 @@
 mod answers;
 mod driver;
 mod folder;
+mod joining;
 mod probes;
+mod providers;
+mod sources;
 mod writer;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::hub::Hub;
 use peat_mesh_core::replica::Replica;
 use peat_mesh_core::store::{Store, StoreError};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 pub use folder::FolderError;
 
-use crate::config::{Config, Source};
-use crate::connection::{BindError, Network, Settings};
-use crate::discovery::{self, Discovery, EndpointOf, fixed::Fixed, mdns};
-use crate::handle::{Handle, Shared};
+use crate::blob;
+use crate::config::Config;
+use crate::connection::{BindError, Guest, Network, Settings};
+use crate::discovery;
+use crate::handle::{Handle, Peer, Shared};
 use crate::identity::Identity;
 use crate::store::{OpenError, RedbStore};
 
@@ -43,6 +46,8 @@ const CONNECTION_EVENTS_COUNT_MAX: usize = 1024;
 const CHANGES_COUNT_MAX: usize = 4096;
 /// News of peers that a slow reader may be behind.
 const NEWS_COUNT_MAX: usize = 256;
+/// How long a node that stops waits for its peers to take what they lack, in milliseconds.
+const LEAVE_MS_MAX: u64 = 10_000;
 
 /// Why a node could not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +62,15 @@ pub enum StartError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The blobs cannot be opened.
+    #[error(transparent)]
+    Blobs(#[from] blob::OpenError),
     /// The sockets cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Kubernetes discovery is asked for and the cluster is not given.
+    #[error("Kubernetes discovery is asked for, but the configuration has no cluster (`Config::kubernetes`)")]
+    NoCluster,
     /// The operating system gave no thread.
     #[error("a thread could not be started: {0}")]
     Thread(#[source] std::io::Error),
@@ -71,6 +82,8 @@ pub struct Node {
     handle: Handle,
     driver: Option<JoinHandle<()>>,
     writer: writer::Writer,
+    leave: oneshot::Sender<oneshot::Sender<()>>,
+    blobs: blob::Server,
     _stop_on_drop: DropGuard,
 }
 
@@ -90,22 +103,43 @@ impl Node {
         let replica = Replica::new(&*store, rand::random())?;
         debug!(documents = catalog.len(), ms = started.elapsed().as_millis() as u64, "store opened");
 
+        let blobs = blob::open(&folder.join("blobs")).await?;
+
         let (events, connection_events) = mpsc::channel(CONNECTION_EVENTS_COUNT_MAX);
+        let (blob_connections, asked_for_blobs) = mpsc::channel(blob::WAITING_CONNECTIONS_COUNT_MAX);
         let settings = Settings {
             identity: identity.clone(),
             incarnation,
             bind: config.iroh_bind.clone(),
             port: config.iroh_port,
+            guests: vec![Guest { alpn: blob::ALPN, connections: blob_connections }],
         };
-        let network = Network::bind(settings, events).await?;
-        let sources = sources(&config, &identity, incarnation, &network.bound_addresses());
+        let rooms = async {
+            let network = Network::bind(settings, events).await?;
+            let sources = sources::make(&config, &identity, incarnation, &network.bound_addresses())?;
+            Ok((network, sources))
+        };
+        let (network, sources) = match rooms.await {
+            Ok(rooms) => rooms,
+            Err(problem) => {
+                blobs.close().await;
+                return Err(problem);
+            }
+        };
+        let providers = Arc::new(providers::Connected(network.opener()));
+        let (blob_store, blobs) = blobs.start(providers, asked_for_blobs);
+        info!(
+            iroh_endpoint_id = %identity.endpoint_id().short(),
+            "Iroh blob store ready (blobs + automerge sync)"
+        );
         let discovery = discovery::start(sources, identity.endpoint_id());
 
         let changes = broadcast::Sender::new(CHANGES_COUNT_MAX);
         let news = broadcast::Sender::new(NEWS_COUNT_MAX);
         let (peers, peers_seen) = watch::channel(Arc::default());
         let stopping = CancellationToken::new();
-        let leave = CancellationToken::new();
+        let stop = CancellationToken::new();
+        let (leave, leaving) = oneshot::channel();
         let probes = Arc::new(probes::NodeProbes::new(
             network.bound_addresses(),
             network.live(),
@@ -120,6 +154,7 @@ impl Node {
             device_id: identity.device_id(),
             started,
             store: Arc::clone(&store),
+            blobs: Arc::new(blob_store),
             writes: ways.writes,
             changes,
             news: news.clone(),
@@ -138,10 +173,11 @@ impl Node {
             news,
             peers,
         };
-        let driver = tokio::spawn(driver.run(connection_events, ways.committed, leave.clone()));
+        let orders = driver::Orders { leaving, stop: stop.clone() };
+        let driver = tokio::spawn(driver.run(connection_events, ways.committed, orders));
         info!(node_id = %identity.name(), device_id = %identity.device_id(), "Mesh started");
-        let _stop_on_drop = leave.drop_guard();
-        Ok(Self { handle, driver: Some(driver), writer, _stop_on_drop })
+        let _stop_on_drop = stop.drop_guard();
+        Ok(Self { handle, driver: Some(driver), writer, leave, blobs, _stop_on_drop })
     }
 
     /// The way to use the node.
@@ -163,9 +199,24 @@ impl Node {
         }
     }
 
-    /// Stops: no more requests are taken, all that was accepted is on disk, peers are told goodbye.
+    /// Stops: no more requests are taken, all that was accepted is on disk, connected peers get what they
+    /// lack within 10 s and are told goodbye.
     pub async fn shutdown(self) {
         self.handle.stopping().cancel();
+        let (done, peers_have_it) = oneshot::channel();
+        // A driver that has ended already has nobody to give anything to.
+        if self.leave.send(done).is_ok() {
+            let time = Duration::from_millis(LEAVE_MS_MAX);
+            if tokio::time::timeout(time, peers_have_it).await.is_err() {
+                let behind: Vec<_> = self.handle.peers().into_iter().filter(|peer| lacks(peer)).collect();
+                let names: Vec<_> = behind.iter().filter_map(|peer| peer.view.name.as_ref()).collect();
+                warn!(
+                    "Some peers did not take all they lack within {} s: {names:?}. What is only in this \
+                     node's store reaches them when it runs again",
+                    time.as_secs()
+                );
+            }
+        }
         // The driver ends after the writer, so that peers get what was acknowledged last.
         self.writer.stop().await;
         if let Some(driver) = self.driver
@@ -174,34 +225,12 @@ impl Node {
         {
             tracing::error!("the driver of the mesh has panicked; this is a bug: {problem}");
         }
+        // Nobody can ask for blobs any more.
+        self.blobs.shutdown().await;
         info!("Mesh stopped node_id={}", self.handle.name());
     }
 }
 
-fn sources(
-    config: &Config,
-    identity: &Identity,
-    incarnation: u64,
-    bound: &[SocketAddr],
-) -> Vec<Box<dyn Discovery>> {
-    let secret = identity.secret().clone();
-    let endpoint_of: EndpointOf = Arc::new(move |name| secret.endpoint_of(name));
-    let mut sources: Vec<Box<dyn Discovery>> = Vec::new();
-    for source in &config.discovery {
-        match source {
-            Source::Static => {
-                let peers = config.static_peers.clone();
-                sources.push(Box::new(Fixed::new(peers, identity.endpoint_id(), &endpoint_of)));
-            }
-            Source::Mdns => sources.push(Box::new(mdns::Mdns::new(mdns::MdnsConfig {
-                name: identity.name().clone(),
-                port: bound.first().map_or(config.iroh_port, SocketAddr::port),
-                formation_tag: identity.secret().lan_tag(),
-                incarnation: incarnation.to_be_bytes(),
-                interfaces: config.mdns_interfaces.clone(),
-                endpoint_of: Arc::clone(&endpoint_of),
-            }))),
-        }
-    }
-    sources
+fn lacks(peer: &Peer) -> bool {
+    peer.view.conn.is_some() && !peer.view.in_step
 }

@@ -8,8 +8,13 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Directives that stand before the user's own: libraries that speak much at info say less.
-const QUIET: &str = "iroh=warn,noq=warn,noq_proto=warn,noq_udp=off,mdns_sd=off,netwatch=warn,iroh_relay=warn";
+/// Directives that stand before the user's own: libraries that speak much at info say less. Those that are off
+/// say what we say too, in other words and each time.
+///
+/// The collector of blobs speaks of its own end, which comes with every clean stop; that it failed is told
+/// to whoever asked for it.
+const QUIET: &str = "iroh=warn,noq=warn,noq_proto=warn,noq_udp=off,mdns_sd=off,netwatch=warn,iroh_relay=warn,\
+                     kube_client=off,iroh_blobs=warn,iroh_blobs::store::gc=off";
 
 /// Whether a filter can be read.
 ///

@@ -32,7 +32,7 @@ fn all(ending: &str) -> Vec<(PathBuf, String)> {
 }
 
 /// The rooms that only `node` and `service` join.
-const ROOMS: [&str; 4] = ["discovery", "connection", "store", "broker"];
+const ROOMS: [&str; 5] = ["discovery", "connection", "store", "blob", "broker"];
 
 #[test]
 fn rooms_do_not_import_each_other() {
@@ -107,4 +107,15 @@ fn links_between_documents_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn no_second_tls_provider_can_be_compiled_in() {
+    // Optional dependencies that no feature of ours turns on are not in the lock file, so this holds for every
+    // set of features. Two providers panic at the first use of TLS, which would be in a cluster.
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    for name in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls"] {
+        assert!(!lock.contains(&format!("\nname = \"{name}\"\n")), "Cargo.lock has {name} beside ring");
+    }
+    assert!(lock.contains("\nname = \"ring\"\n"));
 }

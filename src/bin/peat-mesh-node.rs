@@ -10,7 +10,7 @@ use peat_mesh::config::LogConfig;
 use peat_mesh::environment::{self, Environment};
 use peat_mesh::identity::{FormationSecret, Identity};
 use peat_mesh::service::Service;
-use peat_mesh::{demo, telemetry};
+use peat_mesh::{demo, telemetry, tls};
 use peat_mesh_core::guard;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
@@ -51,8 +51,10 @@ Environment of `run`:
   PEAT_FORMATION_SECRET  the secret that all nodes share, base64 (required; `peat-mesh-node secret`)
   HOSTNAME               this node's name [peat-mesh-0]
   PEAT_CLUSTER           put before the name, so that equal host names in two clusters differ
-  PEAT_DISCOVERY         how peers are found: mdns, static, or both with a comma [kubernetes]
+  PEAT_DISCOVERY         how peers are found: kubernetes, mdns, static, or several with commas [kubernetes]
   PEAT_STATIC_PEERS      name@host:port or <endpoint id>@host:port, separated by commas
+  PEAT_K8S_NAMESPACE     the namespace whose EndpointSlices are watched [the pod's own]
+  PEAT_K8S_LABEL_SELECTOR  the labels of these EndpointSlices [app=peat-mesh]
   PEAT_MDNS_INTERFACES   interfaces for mDNS, by name or address [all]
   PEAT_DATA_DIR          where data is kept [/data, or ~/.local/state/peat-mesh]
   PEAT_BROKER_BIND       address of the HTTP API [127.0.0.1]
@@ -78,6 +80,7 @@ fn quiet_expected_panics() {
 }
 
 fn main() -> ExitCode {
+    tls::use_one_provider();
     quiet_expected_panics();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

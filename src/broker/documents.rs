@@ -70,7 +70,7 @@ pub(super) async fn read(
 }
 
 /// Whether `If-None-Match` names this version: `*`, or a list of tags, each of which may be weak.
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).into_iter();
     let mut tags = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     tags.any(|known| {

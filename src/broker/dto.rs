@@ -1,5 +1,6 @@
 //! The JSON shapes of the API, and nothing else. Core types change freely; these change with `docs/http.md`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -92,11 +93,14 @@ pub(super) struct Peer {
     documents_to_merge: u64,
     documents_received: u64,
     bytes_sent: u64,
+    /// What discovery says about it: `peat.<key>` of its EndpointSlice.
+    metadata: BTreeMap<String, String>,
+    relay_url: Option<String>,
 }
 
 impl Peer {
     pub(super) fn new(peer: handle::Peer, uptime: Duration) -> Self {
-        let handle::Peer { view, path } = peer;
+        let handle::Peer { view, path, said } = peer;
         let now_ms = u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX);
         let secs_ago = |then_ms: u64| now_ms.saturating_sub(then_ms) / 1000;
         let endpoint_id = view.peer.to_string();
@@ -117,6 +121,8 @@ impl Peer {
             documents_to_merge: view.documents_to_merge,
             documents_received: view.documents_received,
             bytes_sent: view.bytes_sent,
+            metadata: said.metadata,
+            relay_url: said.relay_url,
         }
     }
 }
@@ -197,6 +203,54 @@ fn member(json: &mut Vec<u8>, name: &'static str, value: &str) {
     json.extend_from_slice(name.as_bytes());
     json.extend_from_slice(b"\":");
     json.extend_from_slice(value.as_bytes());
+}
+
+/// A blob that is whole on this node.
+#[derive(Debug, Serialize)]
+pub(super) struct Blob {
+    hash: String,
+    size: u64,
+}
+
+impl From<handle::Blob> for Blob {
+    fn from(blob: handle::Blob) -> Self {
+        Self { hash: blob.hash.to_string(), size: blob.size }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Blobs {
+    count: u64,
+    blobs: Vec<Blob>,
+    next: Option<String>,
+}
+
+impl From<handle::BlobPage> for Blobs {
+    fn from(page: handle::BlobPage) -> Self {
+        let blobs = page.blobs.into_iter().map(Blob::from).collect();
+        Self { count: page.count, blobs, next: page.next.map(|hash| hash.to_string()) }
+    }
+}
+
+/// What this node has of a blob.
+#[derive(Debug, Serialize)]
+pub(super) struct BlobStatus {
+    hash: String,
+    state: &'static str,
+    /// Null when it is not known.
+    size: Option<u64>,
+    have_bytes: u64,
+}
+
+impl BlobStatus {
+    pub(super) fn new(hash: handle::BlobHash, state: handle::BlobState) -> Self {
+        let (state, size, have_bytes) = match state {
+            handle::BlobState::Complete { size } => ("complete", Some(size), size),
+            handle::BlobState::Partial { size, have_bytes } => ("partial", size, have_bytes),
+            handle::BlobState::Absent => ("absent", None, 0),
+        };
+        Self { hash: hash.to_string(), state, size, have_bytes }
+    }
 }
 
 /// One change of a document, as an event.

@@ -9,9 +9,10 @@ use peat_mesh_core::replica::WriteError;
 use peat_mesh_core::store::StoreError;
 use peat_mesh_core::{DocId, document::ParseError};
 
+use super::blobs::BODY_STALL_SECS_MAX;
 use super::body::BODY_READ_SECS_MAX;
 use super::dto;
-use crate::handle::RequestError;
+use crate::handle::{BlobError, RequestError};
 
 /// After how many seconds a client that met a full node should try again.
 const RETRY_AFTER_SECS: u16 = 1;
@@ -47,8 +48,14 @@ pub(super) enum ApiError {
     Refused(String),
     #[error("this route speaks WebSocket: {0}")]
     NotAWebSocket(String),
-    #[error("a page of {origin} may not open a WebSocket to this node; pages of the node's own address may")]
-    ForeignOrigin { origin: String },
+    #[error("a page of {origin} may not {act} this node; pages of the node's own address may")]
+    ForeignOrigin { origin: String, act: &'static str },
+    #[error("the blob has {size} bytes; nothing of it lies in the range that was asked for")]
+    NoSuchRange { size: u64 },
+    #[error("no more of the request body came for {} seconds", BODY_STALL_SECS_MAX)]
+    BodyStalled,
+    #[error(transparent)]
+    Blob(#[from] BlobError),
     #[error("this node has too many {what} at the moment; try again in a second")]
     Busy { what: &'static str },
     #[error(transparent)]
@@ -71,7 +78,9 @@ impl ApiError {
             Self::ForeignOrigin { .. } => StatusCode::FORBIDDEN,
             Self::NoRoute { .. } | Self::NoDocument { .. } | Self::NoPeer { .. } => StatusCode::NOT_FOUND,
             Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::NoSuchRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::Blob(problem) => blob_status(problem),
+            Self::BodyTooSlow | Self::BodyStalled => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::NotAWebSocket(_) => StatusCode::UPGRADE_REQUIRED,
@@ -79,6 +88,17 @@ impl ApiError {
             Self::Store(StoreError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Store(_) | Self::Busy { .. } | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+}
+
+fn blob_status(problem: &BlobError) -> StatusCode {
+    match problem {
+        BlobError::NotFound { .. } | BlobError::NotHere { .. } => StatusCode::NOT_FOUND,
+        BlobError::InFetch { .. } => StatusCode::CONFLICT,
+        BlobError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        BlobError::Source(_) => StatusCode::BAD_REQUEST,
+        BlobError::Interrupted { .. } => StatusCode::BAD_GATEWAY,
+        BlobError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -111,11 +131,20 @@ impl IntoResponse for ApiError {
             Self::Busy { .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
             }
+            Self::NoSuchRange { size } => {
+                if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
+                    headers.insert(header::CONTENT_RANGE, value);
+                }
+            }
+            Self::Blob(_) if status != StatusCode::NOT_FOUND => {
+                // Of a blob that was sent, the rest may still be on its way.
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Self::NotAWebSocket(_) => {
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             }
             // The rest of the body is not read, so the connection is of no more use.
-            Self::TooLarge | Self::BodyTooSlow => {
+            Self::TooLarge | Self::BodyTooSlow | Self::BodyStalled => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

@@ -7,6 +7,7 @@ use peat_mesh_core::id::check_collection;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use crate::handle::{BlobHash, BlobHashError};
 
 async fn path<T: DeserializeOwned + Send>(
     parts: &mut Parts,
@@ -53,6 +54,23 @@ impl<S: Send + Sync> FromRequestParts<S> for NodeKey {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         Ok(Self(path(parts, state).await?))
     }
+}
+
+/// The blob that a path names.
+#[derive(Debug)]
+pub(super) struct Named(pub(super) BlobHash);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text: String = path(parts, state).await?;
+        Ok(Self(hash(&text)?))
+    }
+}
+
+pub(super) fn hash(text: &str) -> Result<BlobHash, ApiError> {
+    text.parse().map_err(|problem: BlobHashError| ApiError::Malformed(problem.to_string()))
 }
 
 /// The parameters of a query.

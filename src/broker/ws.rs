@@ -9,7 +9,7 @@ use axum::Error;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::SinkExt;
 use peat_mesh_core::io::Event;
@@ -21,6 +21,7 @@ use super::Room;
 use super::dto;
 use super::error::ApiError;
 use super::feed::{Feed, Item};
+use super::origin::check_origin;
 use super::params::{Params, Watch};
 use crate::handle::Handle;
 
@@ -47,7 +48,9 @@ pub(super) async fn upgrade(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
-    check_origin(&headers)?;
+    // A browser lets a page open a WebSocket to anywhere. Without this check any page that an operator
+    // visits could read along.
+    check_origin(&headers, "open a WebSocket to")?;
     let watch = Watch::new(params)?;
     let upgrade = upgrade.map_err(|rejection| ApiError::NotAWebSocket(rejection.body_text()))?;
     let place = room.stream()?;
@@ -63,21 +66,6 @@ pub(super) async fn upgrade(
         Session { socket, feed, news, handle }.run().await;
         drop(place);
     }))
-}
-
-/// A browser lets a page open a WebSocket to anywhere, and names the page's origin. Without this check
-/// any page that an operator visits could read along.
-fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return Ok(());
-    };
-    let origin = String::from_utf8_lossy(origin.as_bytes()).into_owned();
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let page_host = origin.split_once("://").map(|(_, host)| host);
-    if page_host.is_some_and(|page_host| host.is_some_and(|host| host.eq_ignore_ascii_case(page_host))) {
-        return Ok(());
-    }
-    Err(ApiError::ForeignOrigin { origin })
 }
 
 struct Session {

@@ -1,6 +1,7 @@
 //! The iroh endpoint: bound to our port on IPv4 and IPv6, and silent towards everybody who is not a
 //! configured or discovered peer. No relay, no lookup service, no port mapping, no probes.
 
+use std::iter;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -34,9 +35,10 @@ pub struct BindError {
 pub(super) async fn bind(settings: &Settings) -> Result<Endpoint, BindError> {
     let port = settings.port;
     let wrong = |reason: String| BindError { port, reason };
+    let alpns = iter::once(ALPN).chain(settings.guests.iter().map(|guest| guest.alpn)).map(<[u8]>::to_vec);
     let mut builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(&settings.identity.private_key()))
-        .alpns(vec![ALPN.to_vec()])
+        .alpns(alpns.collect())
         .relay_mode(RelayMode::Disabled)
         .clear_address_lookup()
         .net_report_config(NetReportConfig::minimal())
@@ -64,7 +66,7 @@ fn transport() -> QuicTransportConfig {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
-        // One stream of frames in both directions is all there is.
+        // One stream of frames in both directions is all there is; blobs are asked for one after the other.
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)

@@ -38,6 +38,10 @@ pub(super) enum HandshakeError {
     Name { said: String },
     #[error("it did not prove that it is a member in time")]
     TooSlow,
+    #[error("it has no connection on which it proved that it is a member")]
+    NotAdmitted,
+    #[error("it has too many connections")]
+    TooMany,
     #[error("{0}")]
     Transport(String),
 }
@@ -46,7 +50,8 @@ impl HandshakeError {
     pub(super) fn close_code(&self) -> u32 {
         match self {
             Self::Proof(ProofError::Version { .. }) => super::peer::OTHER_VERSION,
-            Self::Proof(_) => super::peer::NO_MEMBER,
+            Self::Proof(_) | Self::NotAdmitted => super::peer::NO_MEMBER,
+            Self::TooMany => super::peer::TOO_MANY,
             _ => super::peer::BROKEN_RULE,
         }
     }
@@ -54,14 +59,15 @@ impl HandshakeError {
     /// Whether the other side is no member, or none that keeps the rules; a connection that just broke
     /// tells nothing about it.
     pub(super) fn is_strange(&self) -> bool {
-        !matches!(self, Self::Transport(_))
+        !matches!(self, Self::Transport(_) | Self::TooMany)
     }
 
     /// What the other side is told: nothing that helps a stranger.
     pub(super) fn told(&self) -> &'static str {
         match self {
             Self::Proof(ProofError::Version { .. }) => "another protocol version",
-            Self::Proof(_) => "not a member",
+            Self::Proof(_) | Self::NotAdmitted => "not a member",
+            Self::TooMany => "too many connections",
             _ => "broken handshake",
         }
     }

@@ -22,6 +22,7 @@ pub(super) const IDENTITY_ELSEWHERE: u32 = 2;
 pub(super) const BROKEN_RULE: u32 = 3;
 pub(super) const NO_MEMBER: u32 = 4;
 pub(super) const OTHER_VERSION: u32 = 5;
+pub(super) const TOO_MANY: u32 = 6;
 
 /// Bytes of received frames of one connection that may wait to be dealt with. A larger frame waits until
 /// it is the only one.

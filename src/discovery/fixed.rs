@@ -114,6 +114,9 @@ impl Fixed {
         loop {
             context.events.send_all(self.changes()).await?;
             context.status.running(self.summary());
+            if self.lookups.values().all(Lookup::is_answered) {
+                context.status.complete();
+            }
             self.start_lookups(&mut in_flight);
             let due = self.next_due(in_flight.len());
             tokio::select! {

@@ -32,6 +32,9 @@ const INTERFACES_EVERY_S: u32 = 1;
 /// How long our own announcement may take to come back before we doubt that multicast works,
 /// in milliseconds.
 const ECHO_MS_MAX: u64 = 5_000;
+/// How long the answers to our first question may take, in milliseconds. Responders wait up to 120 ms, and the
+/// question is asked again after a second.
+const ANSWERS_MS: u64 = 2_000;
 /// First wait before the responder is started again, in milliseconds.
 const RESTART_MS_MIN: u64 = 1_000;
 /// Longest wait before the responder is started again, in milliseconds.
@@ -173,7 +176,8 @@ impl Responder {
         context: &mut Context,
     ) -> Result<End, DiscoveryError> {
         let echo_due = Instant::now() + Duration::from_millis(ECHO_MS_MAX);
-        let mut doubted = false;
+        let answers_due = Instant::now() + Duration::from_millis(ANSWERS_MS);
+        let (mut doubted, mut answered) = (false, false);
         let mut ears = Ears::default();
         loop {
             tokio::select! {
@@ -187,6 +191,7 @@ impl Responder {
                         context.events.send_all(events).await?;
                     }
                 },
+                () = sleep_until(answers_due), if !answered => answered = true,
                 () = sleep_until(echo_due), if !doubted => {
                     doubted = true;
                     // Once more: an IPv6 address that was still being checked for uniqueness at the start
@@ -202,6 +207,10 @@ impl Responder {
                 // The network's own echo may come a moment after the one of the loopback interface.
                 (Echo::Loopback, 0) if doubted => context.status.running(only_loopback()),
                 (_, count) => context.status.running(summary(count)),
+            }
+            // Only where multicast works is silence an answer.
+            if answered && (ears.echo, table.peers_count()) != (Echo::Nothing, 0) {
+                context.status.complete();
             }
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use peat_mesh_core::id::EndpointId;
 use peat_mesh_core::limits::PEERS_COUNT_MAX;
 
-use super::{DiscoveryEvent, PeerInfo, in_turn};
+use super::{Details, DiscoveryEvent, PeerInfo, in_turn};
 
 /// What each source says about each peer, and what was told about it.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Merged {
         if endpoint == self.own {
             return None;
         }
-        let info = PeerInfo::new(endpoint, info.name, info.addresses);
+        let info = PeerInfo::new(endpoint, info.name, info.addresses).with(&info.details);
         if let Some(peer) = self.peers.get_mut(&endpoint) {
             peer.said.insert(source, info);
             return peer.tell();
@@ -86,7 +86,9 @@ impl Peer {
     fn tell(&mut self) -> Option<DiscoveryEvent> {
         let name = self.said.values().find_map(|info| info.name.clone());
         let lists: Vec<_> = self.said.values().map(|info| &info.addresses[..]).collect();
-        let union = PeerInfo::new(self.told.endpoint, name, in_turn(&lists));
+        let mut details = Details::default();
+        self.said.values().for_each(|info| details.add(&info.details));
+        let union = PeerInfo::new(self.told.endpoint, name, in_turn(&lists)).with(&details);
         if union == self.told {
             return None;
         }

@@ -37,6 +37,7 @@ pub struct Running {
     pub events: mpsc::Receiver<DiscoveryEvent>,
     failed: Vec<mpsc::Sender<EndpointId>>,
     statuses: Vec<watch::Receiver<SourceStatus>>,
+    listed: watch::Receiver<bool>,
     cancel: CancellationToken,
     task: JoinSet<()>,
 }
@@ -58,6 +59,8 @@ pub fn start(sources: Vec<Box<dyn Discovery>>, own: EndpointId) -> Running {
         let (status_sender, status_receiver) = watch::channel(SourceStatus {
             name: source.name(),
             running: false,
+            worked: false,
+            complete: false,
             detail: "starting".to_owned(),
         });
         let status = StatusReporter(status_sender);
@@ -72,8 +75,10 @@ pub fn start(sources: Vec<Box<dyn Discovery>>, own: EndpointId) -> Running {
         workers.spawn(source, context, status);
     }
     let mut task = JoinSet::new();
-    task.spawn(join_events(workers, inbox, out, Merged::new(own), cancel.clone()));
-    Running { events, failed, statuses, cancel, task }
+    let (listed_sender, listed) = watch::channel(false);
+    let join = Join { workers, inbox, out, listed: listed_sender, statuses: statuses.clone() };
+    task.spawn(join.run(Merged::new(own), cancel.clone()));
+    Running { events, failed, statuses, listed, cancel, task }
 }
 
 impl Running {
@@ -110,6 +115,13 @@ impl Running {
         std::future::pending().await
     }
 
+    /// Becomes true when every source has told its first full list of peers, and all of it has been given to
+    /// `events`. A source that has ended is not waited for.
+    #[must_use]
+    pub fn listed(&self) -> watch::Receiver<bool> {
+        self.listed.clone()
+    }
+
     /// Lets the sources say goodbye and stops them, within a second.
     pub async fn shutdown(mut self) {
         self.cancel.cancel();
@@ -143,7 +155,7 @@ impl Workers {
         };
         if let Some(status) = self.statuses.remove(&id) {
             warn!(source = status.0.borrow().name, reason, "a source of discovery ended");
-            status.waiting(reason);
+            status.ended(reason);
         }
     }
 
@@ -156,42 +168,65 @@ impl Workers {
     }
 }
 
-async fn join_events(
-    mut workers: Workers,
-    mut inbox: mpsc::Receiver<(usize, DiscoveryEvent)>,
+/// Joins what the sources say.
+struct Join {
+    workers: Workers,
+    inbox: mpsc::Receiver<(usize, DiscoveryEvent)>,
     out: mpsc::Sender<DiscoveryEvent>,
-    mut merged: Merged,
-    cancel: CancellationToken,
-) {
-    let mut refused_seen = false;
-    loop {
-        let (index, event) = tokio::select! {
-            // First, so that a source that ends because we stop is not reported as ended.
-            biased;
-            () = cancel.cancelled() => break,
-            () = workers.ended() => continue,
-            Some(numbered) = inbox.recv() => numbered,
-        };
-        for event in merged.apply(index, event) {
-            debug!(?event, "discovery");
-            // The node may have stopped reading before it shuts us down.
-            let sent = tokio::select! {
+    listed: watch::Sender<bool>,
+    statuses: Vec<watch::Receiver<SourceStatus>>,
+}
+
+impl Join {
+    async fn run(self, mut merged: Merged, cancel: CancellationToken) {
+        let Self { mut workers, mut inbox, out, listed, statuses } = self;
+        let mut complete = std::pin::pin!(all_complete(statuses));
+        let (mut is_complete, mut refused_seen) = (false, false);
+        loop {
+            // A source is complete after its events are in the inbox.
+            if is_complete && inbox.is_empty() {
+                listed.send_replace(true);
+            }
+            let (index, event) = tokio::select! {
+                // First, so that a source that ends because we stop is not reported as ended.
+                biased;
                 () = cancel.cancelled() => break,
-                sent = out.send(event) => sent,
+                () = workers.ended() => continue,
+                () = &mut complete, if !is_complete => {
+                    is_complete = true;
+                    continue;
+                }
+                Some(numbered) = inbox.recv() => numbered,
             };
-            if sent.is_err() {
-                break;
+            for event in merged.apply(index, event) {
+                debug!(?event, "discovery");
+                // The node may have stopped reading before it shuts us down.
+                let sent = tokio::select! {
+                    () = cancel.cancelled() => break,
+                    sent = out.send(event) => sent,
+                };
+                if sent.is_err() {
+                    break;
+                }
+            }
+            if merged.refused_count() > 0 && !refused_seen {
+                refused_seen = true;
+                warn!("there are more peers than the table holds; the newest are left out");
             }
         }
-        if merged.refused_count() > 0 && !refused_seen {
-            refused_seen = true;
-            warn!("there are more peers than the table holds; the newest are left out");
-        }
+        // Sources that wait for room in the inbox must notice the end too.
+        drop(inbox);
+        cancel.cancel();
+        workers.stop().await;
     }
-    // Sources that wait for room in the inbox must notice the end too.
-    drop(inbox);
-    cancel.cancel();
-    workers.stop().await;
+}
+
+/// Waits until every source has told its first full list, or has ended.
+async fn all_complete(statuses: Vec<watch::Receiver<SourceStatus>>) {
+    for mut status in statuses {
+        // A status without a writer is the last word of a source that has ended.
+        let _ = status.wait_for(|status| status.complete).await;
+    }
 }
 
 #[cfg(test)]

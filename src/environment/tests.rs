@@ -94,13 +94,82 @@ fn all_mistakes_are_reported_at_once_with_variable_problem_and_example() {
     }
 }
 
+/// What every pod has.
+const POD: [(&str, &str); 2] = [("KUBERNETES_SERVICE_HOST", "10.96.0.1"), ("KUBERNETES_SERVICE_PORT", "443")];
+
+fn in_a_pod(extra: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let mut all = variables(&[("PEAT_FORMATION_SECRET", SECRET)]);
+    all.append(&mut variables(&POD));
+    all.append(&mut variables(extra));
+    all
+}
+
 #[test]
-fn kubernetes_is_a_clear_mistake_until_it_is_there() {
+fn a_pod_needs_a_secret_only_and_finds_its_peers_by_kubernetes() {
+    let config = read(&in_a_pod(&[])).unwrap();
+    assert_eq!(config.discovery, [Source::Kubernetes]);
+    let cluster = config.kubernetes.unwrap();
+    assert_eq!((&*cluster.api, &*cluster.label_selector), ("https://10.96.0.1:443", "app=peat-mesh"));
+    assert_eq!((cluster.namespace, cluster.watch_secs), (None, 60));
+    let folder = PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount");
+    assert_eq!(cluster.token_file, folder.join("token"));
+    assert_eq!(cluster.ca_file, folder.join("ca.crt"));
+    assert_eq!(cluster.namespace_file, folder.join("namespace"));
+}
+
+#[test]
+fn what_is_set_for_kubernetes_is_taken() {
+    let config = read(&in_a_pod(&[
+        ("PEAT_DISCOVERY", "static,kubernetes"),
+        ("PEAT_STATIC_PEERS", "b@127.0.0.1:1"),
+        ("PEAT_K8S_NAMESPACE", "fleet"),
+        ("PEAT_K8S_LABEL_SELECTOR", "app=mesh,site in (a, b)"),
+        ("KUBERNETES_SERVICE_HOST", "fd00::1"),
+        ("KUBERNETES_SERVICE_PORT", "6443"),
+    ]))
+    .unwrap();
+    assert_eq!(config.discovery, [Source::Kubernetes, Source::Static]);
+    let cluster = config.kubernetes.unwrap();
+    assert_eq!(cluster.api, "https://[fd00::1]:6443");
+    assert_eq!(cluster.namespace.as_deref(), Some("fleet"));
+    assert_eq!(cluster.label_selector, "app=mesh,site in (a, b)");
+}
+
+#[test]
+fn kubernetes_outside_of_a_pod_is_a_mistake_that_says_what_to_do() {
     let by_default = mistakes(&[("PEAT_FORMATION_SECRET", SECRET)]);
     assert_eq!(by_default.len(), 1);
-    assert!(by_default[0].problem.contains("its default, kubernetes"), "{}", by_default[0]);
+    let text = by_default[0].to_string();
+    assert!(
+        text.starts_with("PEAT_DISCOVERY: it is not set, and its default, kubernetes, works only"),
+        "{text}"
+    );
+    assert!(
+        text.contains("KUBERNETES_SERVICE_HOST is not set") && text.contains("PEAT_DISCOVERY=mdns"),
+        "{text}"
+    );
     let asked = mistakes(&[("PEAT_FORMATION_SECRET", SECRET), ("PEAT_DISCOVERY", "kubernetes")]);
-    assert!(asked[0].problem.contains("not available in this version"), "{}", asked[0]);
+    assert!(asked[0].problem.starts_with("kubernetes works only in a pod"), "{}", asked[0]);
+    let half = [POD[0], ("PEAT_FORMATION_SECRET", SECRET)];
+    assert_eq!(mistakes(&half)[0].variable, "KUBERNETES_SERVICE_PORT");
+}
+
+#[test]
+fn variables_of_kubernetes_do_no_harm_where_it_is_not_used() {
+    let config = read(&with(&[POD[0], ("PEAT_K8S_NAMESPACE", "fleet")])).unwrap();
+    assert_eq!((config.discovery, config.kubernetes), (vec![Source::Mdns], None));
+}
+
+#[test]
+fn wrong_variables_of_kubernetes_are_all_named() {
+    let wrong = [
+        ("PEAT_K8S_LABEL_SELECTOR", "app=peat mesh"),
+        ("PEAT_K8S_NAMESPACE", "Fleet"),
+        ("KUBERNETES_SERVICE_HOST", "no host"),
+    ];
+    let found = read(&in_a_pod(&wrong)).unwrap_err().0;
+    let variables: Vec<_> = found.iter().map(|mistake| mistake.variable).collect();
+    assert_eq!(variables, wrong.map(|(variable, _)| variable));
 }
 
 #[test]

@@ -12,11 +12,12 @@ use peat_mesh_core::replica::{Job, Outcome, Source, Work};
 use peat_mesh_core::store::Store;
 use peat_mesh_core::wire::Changes;
 use peat_mesh_core::{ConnId, NodeName};
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::answers::Answers;
+use super::joining::Joining;
 use super::probes::NodeProbes;
 use super::writer::Merge;
 use crate::connection::{self, ConnEvent, Network};
@@ -49,6 +50,19 @@ struct Desk {
     dial_failures: HashMap<EndpointId, String>,
     view_due_ms: Option<u64>,
     viewed_ms: u64,
+    joining: Joining,
+    /// Whether discovery has told all peers that it knew at the start.
+    is_list_complete: bool,
+    /// Who waits until the peers have what they lack.
+    leaving: Option<oneshot::Sender<()>>,
+}
+
+/// What comes from the rest of the node.
+pub(super) struct Orders {
+    /// Give the peers what they lack, and say when they have it.
+    pub(super) leaving: oneshot::Receiver<oneshot::Sender<()>>,
+    /// Stop without more ado.
+    pub(super) stop: CancellationToken,
 }
 
 impl Driver {
@@ -56,7 +70,7 @@ impl Driver {
         mut self,
         mut connections: mpsc::Receiver<ConnEvent>,
         mut committed: mpsc::Receiver<Vec<Outcome>>,
-        leave: CancellationToken,
+        mut orders: Orders,
     ) {
         let mut desk = Desk {
             answers: Answers::new(Arc::clone(&self.store)),
@@ -64,12 +78,22 @@ impl Driver {
             dial_failures: HashMap::new(),
             view_due_ms: None,
             viewed_ms: 0,
+            joining: Joining::default(),
+            is_list_complete: false,
+            leaving: None,
         };
+        let mut may_be_asked_to_leave = true;
         let merges = self.merges.clone();
+        let mut listed = self.discovery.listed();
         loop {
             let wakeup = self.wakeup(&desk);
             tokio::select! {
-                () = leave.cancelled() => break,
+                () = orders.stop.cancelled() => break,
+                asked = &mut orders.leaving, if may_be_asked_to_leave => {
+                    may_be_asked_to_leave = false;
+                    desk.leaving = asked.ok();
+                    self.feed(&mut desk, Input::Leaving, None);
+                }
                 Some(event) = connections.recv() => self.connection_event(&mut desk, event),
                 outcomes = committed.recv() => match outcomes {
                     Some(outcomes) => self.feed(&mut desk, Input::Committed(outcomes), None),
@@ -85,9 +109,15 @@ impl Driver {
                     }
                 }
                 Some(event) = self.discovery.events.recv() => self.discovery_event(&mut desk, event),
+                Ok(()) = listed.changed() => desk.view_due_ms = Some(0),
                 () = tokio::time::sleep_until(wakeup.into()) => self.feed(&mut desk, Input::Tick, None),
             }
+            desk.is_list_complete |= *listed.borrow() && self.discovery.events.is_empty();
             self.renew_view(&mut desk);
+            if let Some(waiting) = desk.leaving.take_if(|_| self.hub.may_leave(self.now_ms())) {
+                // Who asked may have lost patience.
+                let _ = waiting.send(());
+            }
         }
         let Self { discovery, network, .. } = self;
         let goodbyes = async {
@@ -110,7 +140,8 @@ impl Driver {
     }
 
     fn wakeup(&self, desk: &Desk) -> Instant {
-        let next = self.hub.next_wakeup().into_iter().chain(desk.view_due_ms).min();
+        let view = desk.view_due_ms.into_iter().chain(desk.joining.next_wakeup());
+        let next = self.hub.next_wakeup().into_iter().chain(view).min();
         let latest = self.now_ms() + SLEEP_MS_MAX;
         // One millisecond more, so that what is due in this one is really due when the loop wakes.
         self.started + Duration::from_millis(next.unwrap_or(latest).min(latest) + 1)
@@ -135,11 +166,13 @@ impl Driver {
     fn discovery_event(&mut self, desk: &mut Desk, event: DiscoveryEvent) {
         match event {
             DiscoveryEvent::PeerFound(info) | DiscoveryEvent::PeerUpdated(info) => {
-                let PeerInfo { endpoint, name, addresses } = info;
+                let PeerInfo { endpoint, name, addresses, details } = info;
+                self.probes.set_details(endpoint, Some(details));
                 self.feed(desk, Input::PeerSeen { peer: endpoint, name, addresses }, None);
             }
             DiscoveryEvent::PeerLost(peer) => {
                 desk.dial_failures.remove(&peer);
+                self.probes.set_details(peer, None);
                 self.feed(desk, Input::PeerGone { peer }, None);
             }
             DiscoveryEvent::SelfElsewhere { source, addresses } => {
@@ -201,9 +234,15 @@ impl Driver {
 
     fn renew_view(&self, desk: &mut Desk) {
         let now_ms = self.now_ms();
-        if desk.view_due_ms.is_some_and(|due| due <= now_ms) {
+        let due = desk.view_due_ms.into_iter().chain(desk.joining.next_wakeup()).min();
+        if due.is_some_and(|due| due <= now_ms) {
             (desk.view_due_ms, desk.viewed_ms) = (None, now_ms);
             let views = self.hub.peers();
+            let joined = desk.joining.look(now_ms, &views, desk.is_list_complete).map(str::to_owned);
+            self.probes.set_sync(desk.joining.check());
+            if let Some(joined) = joined {
+                info!(after_ms = now_ms, "Mesh joined: {joined}");
+            }
             self.peers.send_if_modified(|old| {
                 let changed = **old != views;
                 if changed {

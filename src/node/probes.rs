@@ -1,14 +1,15 @@
 //! What the rooms know at the moment of asking: paths of connections, and whether the node is ready.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-use peat_mesh_core::ConnId;
+use peat_mesh_core::{ConnId, EndpointId};
 use tokio::sync::watch;
 
 use crate::connection::Live;
-use crate::discovery::SourceStatus;
-use crate::handle::{Check, Path, Probes};
+use crate::discovery::{Details, SourceStatus};
+use crate::handle::{Check, Path, Probes, Said};
 
 pub(super) struct NodeProbes {
     bound: Vec<SocketAddr>,
@@ -16,6 +17,9 @@ pub(super) struct NodeProbes {
     store_problem: watch::Sender<Option<String>>,
     sources: Vec<watch::Receiver<SourceStatus>>,
     self_elsewhere: Mutex<Option<String>>,
+    sync: Mutex<Check>,
+    /// What discovery knows about each peer it has. Bounded, as the merged view of the sources is.
+    details: Mutex<BTreeMap<EndpointId, Details>>,
 }
 
 impl NodeProbes {
@@ -30,6 +34,8 @@ impl NodeProbes {
             store_problem: watch::Sender::new(None),
             sources,
             self_elsewhere: Mutex::default(),
+            sync: Mutex::new(Check { name: "sync", ok: false, detail: "the node is starting".to_owned() }),
+            details: Mutex::default(),
         }
     }
 
@@ -40,6 +46,23 @@ impl NodeProbes {
 
     pub(super) fn set_self_elsewhere(&self, detail: String) {
         *self.self_elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = Some(detail);
+    }
+
+    pub(super) fn set_sync(&self, check: Check) {
+        *self.sync.lock().unwrap_or_else(PoisonError::into_inner) = check;
+    }
+
+    fn sync_check(&self) -> Check {
+        self.sync.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What discovery knows about a peer; `None` when it has the peer no more.
+    pub(super) fn set_details(&self, peer: EndpointId, details: Option<Details>) {
+        let mut all = self.details.lock().unwrap_or_else(PoisonError::into_inner);
+        match details {
+            Some(details) if details != Details::default() => _ = all.insert(peer, details),
+            _ => _ = all.remove(&peer),
+        }
     }
 
     fn store_check(&self) -> Check {
@@ -65,8 +88,9 @@ impl NodeProbes {
         let details: Vec<String> = sources.iter().map(ToString::to_string).collect();
         Check {
             name: "discovery",
-            // A source that waits for its network keeps no node from serving; all of them at once do.
-            ok: sources.is_empty() || sources.iter().any(|source| source.running),
+            // A source that has worked and now waits for its network keeps no node from serving: its peers are
+            // known, and an outage of one API server must not take all nodes out of service at once.
+            ok: sources.is_empty() || sources.iter().any(|source| source.worked),
             detail: if details.is_empty() {
                 "no source is configured".to_owned()
             } else {
@@ -93,11 +117,18 @@ impl Probes for NodeProbes {
         self.live.path(conn).map(|(address, rtt_ms)| Path { address, rtt_ms })
     }
 
+    fn said(&self, peer: EndpointId) -> Said {
+        let all = self.details.lock().unwrap_or_else(PoisonError::into_inner);
+        let Details { metadata, relay } = all.get(&peer).cloned().unwrap_or_default();
+        Said { metadata, relay_url: relay }
+    }
+
     fn bound_addresses(&self) -> Vec<SocketAddr> {
         self.bound.clone()
     }
 
     fn checks(&self) -> Vec<Check> {
-        vec![self.store_check(), self.sockets_check(), self.discovery_check(), self.identity_check()]
+        let rooms = [self.store_check(), self.sockets_check(), self.discovery_check()];
+        rooms.into_iter().chain([self.identity_check(), self.sync_check()]).collect()
     }
 }

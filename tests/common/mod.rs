@@ -52,8 +52,14 @@ impl TestNode {
 
     pub async fn start_in(folder: TempDir, secret: FormationSecret, name: &str, peers: &[&TestNode]) -> Self {
         let peers: Vec<String> = peers.iter().map(|peer| peer.entry()).collect();
-        let node = Node::start(config(secret.clone(), name, folder.path(), &peers)).await.unwrap();
-        Self { node, folder, secret, name: name.to_owned() }
+        let config = config(secret, name, folder.path(), &peers);
+        Self::with(folder, config).await
+    }
+
+    pub async fn with(folder: TempDir, config: Config) -> Self {
+        let (secret, name) = (config.secret.clone(), config.name.to_string());
+        let node = Node::start(config).await.unwrap();
+        Self { node, folder, secret, name }
     }
 
     pub fn address(&self) -> SocketAddr {

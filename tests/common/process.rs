@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub use http::Http;
+pub use http::{Answer, Http};
 pub use lines::Lines;
 pub use load::{Load, check_nothing_is_missing};
 

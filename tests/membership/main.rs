@@ -7,6 +7,7 @@
 #[path = "../common/process.rs"]
 mod common;
 
+mod blobs;
 mod garbage;
 mod members;
 mod raw;

@@ -38,6 +38,7 @@ impl Honest {
     pub fn start() -> Self {
         let pair = Pair::new();
         let (victim, friend) = pair.serve();
+        victim.line_with("Mesh joined");
         Self { victim, friend, writes: 0, _pair: pair }
     }
 

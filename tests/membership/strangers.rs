@@ -133,7 +133,7 @@ async fn strangers_that_take_every_place_do_not_keep_a_peer_out_for_long() {
 async fn another_protocol_is_refused() {
     let mut honest = Honest::start();
     let member = Raw::member(&secret(1), "carol").await;
-    for alpn in [&b"/iroh-bytes/4"[..], b"cap/automerge/0", b"cap/automerge/10", b"h3"] {
+    for alpn in [&b"/iroh-bytes/3"[..], b"cap/automerge/0", b"cap/automerge/10", b"h3"] {
         assert!(member.dial_with(&honest.victim, alpn).await.is_err(), "{alpn:?}");
     }
     honest.check_they_go_on();

@@ -38,6 +38,18 @@ const WRONG: &[Wrong] = &[
         example: "PEAT_DISCOVERY=mdns",
     },
     Wrong {
+        variable: "PEAT_K8S_LABEL_SELECTOR",
+        value: "app=peat mesh",
+        problem: "\"peat mesh\" is no label value",
+        example: "PEAT_K8S_LABEL_SELECTOR=app=peat-mesh",
+    },
+    Wrong {
+        variable: "PEAT_K8S_NAMESPACE",
+        value: "Fleet",
+        problem: "\"Fleet\" is no name of a namespace",
+        example: "PEAT_K8S_NAMESPACE=peat",
+    },
+    Wrong {
         variable: "PEAT_STATIC_PEERS",
         value: "nobody",
         problem: "\"nobody\" has no @",
@@ -139,6 +151,20 @@ fn static_discovery_without_a_list_is_refused() {
     let (_folder, right) = right();
     let ended = right.unset("PEAT_STATIC_PEERS").run();
     assert!(mistakes(&ended)[0].contains("PEAT_DISCOVERY asks for static"), "{}", ended.err);
+}
+
+#[test]
+fn a_node_outside_of_kubernetes_that_nobody_told_how_to_find_peers_says_what_to_do() {
+    let (_folder, right) = right();
+    let ended = right.unset("PEAT_DISCOVERY").set("PEAT_BROKER_PORT", "http").run();
+    let lines = mistakes(&ended);
+    assert_eq!(lines.len(), 2, "with the other mistakes: {lines:#?}");
+    assert!(
+        lines[0].starts_with("  PEAT_DISCOVERY: it is not set, and its default, kubernetes,"),
+        "{lines:#?}"
+    );
+    assert!(lines[0].contains("KUBERNETES_SERVICE_HOST is not set"), "{lines:#?}");
+    assert!(lines[0].contains("Example: PEAT_DISCOVERY=mdns"), "{lines:#?}");
 }
 
 #[test]

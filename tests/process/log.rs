@@ -24,6 +24,11 @@ fn the_lines_of_the_operator_guide_come_with_their_words_and_fields() {
     let opened = alice.line_with("Opening redb database with cache_size=16777216 bytes");
     assert!(opened.contains("automerge"), "grep -E \"automerge|blob store ready\" does not find: {opened}");
 
+    let alice_id = alice.get("/api/v1/node").1["endpoint_id"].as_str().unwrap().to_owned();
+    let ready = alice.line_with("blob store ready");
+    let words = "Iroh blob store ready (blobs + automerge sync) iroh_endpoint_id=";
+    assert!(ready.ends_with(&format!("{words}{}", &alice_id[..10])), "{ready}");
+
     let started = alice.line_with("Mesh started node_id=alice device_id=");
     assert!(is_hex(field(&started, "device_id"), 32), "{started}");
     assert!(started.ends_with(field(&started, "device_id")), "{started}");

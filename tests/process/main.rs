@@ -4,6 +4,8 @@
 #![cfg(feature = "node")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/cluster.rs"]
+mod cluster;
 #[path = "../common/process.rs"]
 mod common;
 
@@ -11,6 +13,7 @@ mod bulk;
 mod crashes;
 mod disk;
 mod environment;
+mod kubernetes;
 mod log;
 mod starting;
 mod stopping;

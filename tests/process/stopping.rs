@@ -58,6 +58,21 @@ fn what_is_answered_before_sigterm_is_on_the_peer_afterwards() {
 }
 
 #[test]
+fn a_node_that_is_stopped_right_after_a_peer_came_gives_it_everything_first() {
+    const DOCUMENTS: usize = 1_000;
+    let pair = Pair::new();
+    let alice = pair.alice.serve();
+    let load = Load::start(alice.broker(), "l", 4, DOCUMENTS / 4);
+    load.until_answered(DOCUMENTS);
+    let (answered, _) = load.finish();
+    let bob = pair.bob.serve();
+    alice.line_with("Peer connected to Iroh peer=bob");
+    alice.stop();
+    bob.line_with("it said goodbye");
+    bob.until("all that alice had is there", |bob| bob.collection("load").len() == answered.len());
+}
+
+#[test]
 fn a_client_that_listens_to_events_does_not_hold_up_the_end() {
     use std::io::{Read, Write};
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@
 //! peer table and one [`Link`] per live connection; it has no documents, no sockets and no clock.
 
 mod audience;
+mod leaving;
 mod link;
 mod peers;
 mod reconcile;
@@ -50,6 +51,7 @@ pub struct Hub {
     /// Peers that gave up one of two connections while the other is not admitted here yet: until when that
     /// is no news, and their names.
     switching: BTreeMap<EndpointId, (u64, NodeName)>,
+    leaving_since_ms: Option<u64>,
     effects: Vec<Effect>,
 }
 
@@ -75,6 +77,7 @@ impl Hub {
             links: BTreeMap::new(),
             inbound: HashMap::new(),
             switching: BTreeMap::new(),
+            leaving_since_ms: None,
             effects: Vec::new(),
         }
     }
@@ -96,6 +99,7 @@ impl Hub {
             Input::Closed { conn, why } => self.closed(now_ms, conn, why),
             Input::Committed(outcomes) => self.committed(now_ms, outcomes),
             Input::Answered { conn, answer } => self.answered(now_ms, conn, answer),
+            Input::Leaving => self.leave(now_ms),
         }
         self.due(now_ms);
         std::mem::take(&mut self.effects)
@@ -106,7 +110,8 @@ impl Hub {
     pub fn next_wakeup(&self) -> Option<u64> {
         let links = self.links.values().filter_map(Link::next_wakeup);
         let switches = self.switching.values().map(|(until, _)| *until);
-        self.peers.next_wakeup().into_iter().chain(links).chain(switches).min()
+        let leave = self.leave_wakeup();
+        self.peers.next_wakeup().into_iter().chain(links).chain(switches).chain(leave).min()
     }
 
     /// All known peers, in the order of their names.

@@ -82,6 +82,9 @@ pub enum Input {
         /// What to send.
         answer: Answer,
     },
+    /// This node is about to stop: peers get what they lack now. See
+    /// [`Hub::may_leave`](crate::hub::Hub::may_leave).
+    Leaving,
 }
 
 /// How a connection ended.

@@ -66,6 +66,9 @@ pub const DIAL_GRACE_MS: u64 = 300;
 /// How often connected peers compare fingerprints, in milliseconds.
 pub const RECONCILE_EVERY_MS: u64 = 5_000;
 
+/// A peer that asks for nothing for this long has all that a leaving node has, in milliseconds. More than a
+/// few round trips on a poor link.
+pub const LEAVE_QUIET_MS: u64 = 2_000;
 /// Bytes of loaded documents kept in memory (estimated).
 pub const DOCUMENT_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Increments of a document are folded into a snapshot when there are more than this many of them …

@@ -1,12 +1,15 @@
 //! A node without a network: a store in memory, the real writer, and a handle on both.
 
+use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use futures_util::future::BoxFuture;
 use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::document::{ActorId, Document};
 use peat_mesh_core::hub::Hub;
@@ -22,7 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::broker::{Room, routes};
-use crate::handle::{Check, Handle, Path, Probes, Shared, WriteRequest};
+use crate::handle::{
+    Blob, BlobError, BlobHash, BlobPage, BlobState, Blobs, Check, Content, Handle, Path, Probes, Said,
+    Shared, WriteRequest,
+};
 
 /// How long a test waits for what must happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,6 +67,16 @@ impl Probes for Fixed {
         Some(Path { address: Some("10.0.0.2:11204".parse().unwrap()), rtt_ms: 0.123_456 })
     }
 
+    fn said(&self, peer: EndpointId) -> Said {
+        if peer != CONNECTED {
+            return Said::default();
+        }
+        Said {
+            metadata: [("site".to_owned(), "harbour".to_owned())].into(),
+            relay_url: Some("https://relay.example".to_owned()),
+        }
+    }
+
     fn bound_addresses(&self) -> Vec<SocketAddr> {
         vec!["0.0.0.0:11204".parse().unwrap()]
     }
@@ -68,6 +84,40 @@ impl Probes for Fixed {
     fn checks(&self) -> Vec<Check> {
         let check = |name, ok| Check { name, ok, detail: format!("{name} was looked at") };
         vec![check("store", true), check("sockets", self.ready)]
+    }
+}
+
+/// A node that has no blob and takes none.
+#[derive(Debug)]
+struct NoBlobs;
+
+impl Blobs for NoBlobs {
+    fn add(
+        &self,
+        _: mpsc::Receiver<io::Result<Bytes>>,
+        _: Option<u64>,
+    ) -> BoxFuture<'_, Result<(Blob, bool), BlobError>> {
+        Box::pin(async { Err(BlobError::Full { reserve_bytes: 0 }) })
+    }
+
+    fn state(&self, _: BlobHash) -> BoxFuture<'_, Result<BlobState, BlobError>> {
+        Box::pin(async { Ok(BlobState::Absent) })
+    }
+
+    fn fetch(&self, hash: BlobHash) -> BoxFuture<'_, Result<Blob, BlobError>> {
+        Box::pin(async move { Err(BlobError::NotFound { hash, asked: 0 }) })
+    }
+
+    fn read(&self, _: BlobHash, _: Range<u64>) -> Content {
+        Box::pin(futures_util::stream::empty())
+    }
+
+    fn delete(&self, _: BlobHash) -> BoxFuture<'_, Result<bool, BlobError>> {
+        Box::pin(async { Ok(false) })
+    }
+
+    fn list(&self, _: Option<BlobHash>, _: usize) -> BoxFuture<'_, Result<BlobPage, BlobError>> {
+        Box::pin(async { Ok(BlobPage { count: 0, blobs: Vec::new(), next: None }) })
     }
 }
 
@@ -109,6 +159,7 @@ impl Rig {
             device_id: "00112233445566778899aabbccddeeff".to_owned(),
             started: Instant::now(),
             store: Arc::new(store.clone()),
+            blobs: Arc::new(NoBlobs),
             writes: writes.clone(),
             changes: changes.clone(),
             news: news.clone(),

@@ -27,6 +27,28 @@ async fn ready_lists_its_checks_and_one_that_fails_makes_it_503() {
 }
 
 #[tokio::test]
+async fn metrics_tell_the_state_of_the_node_and_of_each_peer() {
+    let rig = Rig::with(false);
+    rig.put("c/x", 1).await;
+    let reply = rig.get("/metrics").await;
+    assert_eq!(reply.status, StatusCode::OK);
+    for line in [
+        "peat_store_documents 1",
+        r#"peat_node_ready_check{check="store"} 1"#,
+        r#"peat_node_ready_check{check="sockets"} 0"#,
+        r#"peat_peer_count{state="connected"} 1"#,
+        r#"peat_peer_connected{peer="alpha/peat-mesh-1"} 1"#,
+        r#"peat_peer_round_trip_seconds{peer="alpha/peat-mesh-1"} 0.000123456"#,
+    ] {
+        assert!(reply.text.lines().any(|found| found == line), "{line} is missing in {}", reply.text);
+    }
+    let types: Vec<&str> = reply.text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+    let once: std::collections::BTreeSet<_> = types.iter().collect();
+    assert_eq!(types.len(), once.len(), "{types:?}");
+    assert!(reply.text.ends_with("\n# EOF\n"), "{}", reply.text);
+}
+
+#[tokio::test]
 async fn node_says_who_it_is_and_where() {
     let node = Rig::new().get("/api/v1/node").await.json();
     let expected = json!({
@@ -51,6 +73,8 @@ async fn peers_show_name_state_path_and_the_last_error() {
     assert_eq!((&named["rtt_ms"], &named["path"]), (&json!(0.123), &json!("10.0.0.2:11204")));
     assert_eq!(named["addresses"], json!(["10.0.0.2:11204"]));
     assert_eq!((&named["last_error"], &named["next_dial_ms"]), (&json!(null), &json!(null)));
+    assert_eq!(named["metadata"], json!({"site": "harbour"}));
+    assert_eq!(named["relay_url"], "https://relay.example");
     for field in
         ["since_secs", "in_step", "in_step_secs_ago", "documents_to_send", "documents_received", "bytes_sent"]
     {
@@ -61,6 +85,7 @@ async fn peers_show_name_state_path_and_the_last_error() {
     assert_eq!((&unnamed["connected"], &unnamed["state"]), (&json!(false), &json!("waiting")));
     assert_eq!((&unnamed["rtt_ms"], &unnamed["path"]), (&json!(null), &json!(null)));
     assert_eq!(unnamed["last_error"], "nobody answers");
+    assert_eq!((&unnamed["metadata"], &unnamed["relay_url"]), (&json!({}), &json!(null)));
     assert!(unnamed["next_dial_ms"].as_u64().unwrap() <= 1_000);
 }
 

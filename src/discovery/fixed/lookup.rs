@@ -21,6 +21,7 @@ pub(super) struct Lookup {
     started: Option<Instant>,
     /// A fresh answer was asked for while a lookup was under way.
     wanted: bool,
+    answered: bool,
     failures: u32,
     addresses: Vec<SocketAddr>,
 }
@@ -28,7 +29,14 @@ pub(super) struct Lookup {
 impl Lookup {
     /// A host that was never looked up, due at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self { due: Some(now), started: None, wanted: false, failures: 0, addresses: Vec::new() }
+        Self {
+            due: Some(now),
+            started: None,
+            wanted: false,
+            answered: false,
+            failures: 0,
+            addresses: Vec::new(),
+        }
     }
 
     /// When to start the next lookup; `None` while one is under way.
@@ -39,6 +47,11 @@ impl Lookup {
     /// The last good answer.
     pub(super) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Whether a lookup has ended, with an address or without.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered
     }
 
     pub(super) fn is_unresolved(&self) -> bool {
@@ -78,6 +91,7 @@ impl Lookup {
     }
 
     fn finish(&mut self, now: Instant, wait_ms: u64) {
+        self.answered = true;
         self.due = Some(now + Duration::from_millis(wait_ms));
         if self.wanted {
             self.wanted();

@@ -89,6 +89,18 @@ async fn entries_for_one_peer_unite_and_this_node_is_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_list_is_complete_once_every_host_was_looked_up_be_it_in_vain() {
+    let answers: &[(&str, &[Answer])] =
+        &[("here.lan", &[Ok(vec!["192.0.2.1"])]), ("gone.lan", &[Err("no such host")])];
+    let mut story = story("a@here.lan:1,b@gone.lan:2", answers);
+    assert!(!story.running.status()[0].complete);
+    assert_eq!(story.next().await, DiscoveryEvent::PeerFound(info("a", &["192.0.2.1:1"])));
+    while !story.running.status()[0].complete {
+        story.running.status_changed().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_may_be_given_by_its_endpoint_id() {
     let mut story = story(&format!("{}@192.0.2.1:1", "ab".repeat(32)), &[]);
     let DiscoveryEvent::PeerFound(found) = story.next().await else {

@@ -104,6 +104,7 @@ fn nodes_find_each_other_and_notice_a_goodbye() {
         assert!(seen.addresses.contains(&"127.0.0.1:4002".parse().unwrap()), "{:?}", seen.addresses);
         assert_eq!(found(&mut bob).await.endpoint, id("alice"));
         status(&mut alice, |status| status.running && status.detail.contains("1 node")).await;
+        status(&mut alice, |status| status.complete).await;
 
         let before = Instant::now();
         bob.shutdown().await;

@@ -151,3 +151,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_several_sources_know_about_a_peer_is_joined_and_the_first_has_precedence() {
+    let with = |entries: &[(&str, &str)], relay: Option<&str>| {
+        let metadata = entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        info(1, &[10]).with(&Details { metadata, relay: relay.map(str::to_owned) })
+    };
+    let mut merged = Merged::new(OWN);
+    merged.apply(1, DiscoveryEvent::PeerFound(with(&[("site", "b"), ("role", "b")], Some("https://b"))));
+    let events = merged.apply(0, DiscoveryEvent::PeerFound(with(&[("site", "a"), ("zone", "a")], None)));
+    let union = with(&[("role", "b"), ("site", "a"), ("zone", "a")], Some("https://b"));
+    assert_eq!(events, [DiscoveryEvent::PeerUpdated(union)]);
+    let events = merged.apply(1, lost(1));
+    assert_eq!(events, [DiscoveryEvent::PeerUpdated(with(&[("site", "a"), ("zone", "a")], None))]);
+}
+
+#[test]
+fn details_have_bounds() {
+    use crate::discovery::limits::{METADATA_COUNT_MAX, METADATA_KEY_BYTES_MAX, METADATA_VALUE_BYTES_MAX};
+    let mut metadata: BTreeMap<String, String> =
+        (0..100).map(|number| (format!("key-{number:03}"), "value".to_owned())).collect();
+    metadata.insert("a".repeat(METADATA_KEY_BYTES_MAX + 1), String::new());
+    metadata.insert("b".to_owned(), "x".repeat(METADATA_VALUE_BYTES_MAX + 1));
+    metadata.insert(String::new(), String::new());
+    let details = info(1, &[]).with(&Details { metadata, relay: Some("x".repeat(1_000)) }).details;
+    assert_eq!((details.metadata.len(), &details.relay), (METADATA_COUNT_MAX, &None));
+    assert!(details.metadata.keys().all(|key| key.starts_with("key-")), "{details:?}");
+}

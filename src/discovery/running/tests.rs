@@ -99,8 +99,59 @@ async fn a_source_that_fails_or_panics_says_so_and_stops_nobody() {
     let status = status_of(&mut running, 1, false).await;
     assert!(status.detail.contains("a bug"), "{status}");
     assert_eq!(status_of(&mut running, 2, true).await.detail, "well");
+    let worked: Vec<bool> = running.status().iter().map(|status| status.worked).collect();
+    assert_eq!(worked, [false, false, true]);
     running.dial_failed(EndpointId([3; 32]));
     assert_eq!(next(&mut running).await, DiscoveryEvent::PeerFound(info(3, 30)));
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_source_that_waits_has_worked_and_one_that_ended_has_not() {
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let source = script("source", |context: Context| async move {
+        context.status.running("well");
+        context.status.complete();
+        context.status.waiting("the network is gone; trying again");
+        let _ = ended.await;
+        Ok(())
+    });
+    let mut running = start(vec![source], OWN);
+    let status = status_of(&mut running, 0, false).await;
+    assert!(status.worked && status.complete, "{status:?}");
+    end.send(()).unwrap();
+    running.status_changed().await;
+    let status = running.status().swap_remove(0);
+    assert!(!status.worked && status.complete, "{status:?}");
+}
+
+#[tokio::test]
+async fn all_is_listed_when_every_source_is_complete_or_has_ended_and_its_events_are_out() {
+    let (go, gone) = tokio::sync::oneshot::channel();
+    let slow = script("slow", |context: Context| async move {
+        let _ = gone.await;
+        for number in 1..=100 {
+            context.events.send(DiscoveryEvent::PeerFound(info(number, 1))).await?;
+        }
+        context.status.complete();
+        std::future::pending().await
+    });
+    let broken = script("broken", |_| async { Err(DiscoveryError::Failed { reason: "no".to_owned() }) });
+    let mut running = start(vec![slow, broken], OWN);
+    let mut listed = running.listed();
+    while running.status()[1].detail == "starting" {
+        running.status_changed().await;
+    }
+    assert!(!*listed.borrow());
+    go.send(()).unwrap();
+    let mut found = 0;
+    while !(*listed.borrow_and_update() && running.events.is_empty()) {
+        tokio::select! {
+            Some(_) = running.events.recv() => found += 1,
+            Ok(()) = listed.changed() => {}
+        }
+    }
+    assert_eq!(found, 100);
     running.shutdown().await;
 }
 

@@ -63,6 +63,10 @@ pub(super) struct Link {
     in_step_at_ms: Option<u64>,
     received_documents: u64,
     sent_bytes: u64,
+    /// When the last document that the peer asked for was on its way out …
+    owed_at_ms: u64,
+    /// … and whether one still is.
+    answer_unsent: bool,
 }
 
 impl Link {
@@ -89,6 +93,8 @@ impl Link {
             in_step_at_ms: None,
             received_documents: 0,
             sent_bytes: 0,
+            owed_at_ms: now_ms,
+            answer_unsent: false,
         }
     }
 
@@ -128,6 +134,23 @@ impl Link {
         self.probe_after = None;
     }
 
+    /// Compares as soon as the disk has what came in.
+    pub(super) fn compare_now(&mut self, now_ms: u64) {
+        self.in_step = false;
+        self.probe_at_ms = now_ms;
+        self.probe_after = None;
+    }
+
+    pub(super) fn is_equal(&self) -> bool {
+        self.in_step
+    }
+
+    /// Until when something was owed to the peer; `None` while it still is.
+    pub(super) fn owed_until_ms(&self) -> Option<u64> {
+        let owes = self.unsent_bytes > 0 || self.skipped || self.is_answering();
+        (!owes).then_some(self.owed_at_ms)
+    }
+
     pub(super) fn ask(&mut self, request: Request) {
         self.queue.push(request);
     }
@@ -146,6 +169,8 @@ impl Link {
 
     pub(super) fn answered(&mut self, now_ms: u64, rest: Vec<Request>) {
         self.answers_in_flight = self.answers_in_flight.saturating_sub(1);
+        self.owed_at_ms = now_ms;
+        self.answer_unsent = true;
         self.queue.put_back(rest);
         self.touch(now_ms);
     }
@@ -153,6 +178,9 @@ impl Link {
     pub(super) fn sent(&mut self, now_ms: u64, bytes: usize) {
         self.unsent_bytes = self.unsent_bytes.saturating_sub(bytes);
         self.sent_bytes += bytes as u64;
+        if self.unsent_bytes == 0 && std::mem::take(&mut self.answer_unsent) {
+            self.owed_at_ms = now_ms;
+        }
         if self.skipped && self.unsent_bytes < limits::SEND_WINDOW_BYTES / 4 {
             self.skipped = false;
             self.touch(now_ms);

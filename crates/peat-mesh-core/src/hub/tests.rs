@@ -280,3 +280,52 @@ fn a_connection_given_up_for_another_one_is_no_news_unless_that_never_comes() {
     assert_eq!(news(&hub.handle(wakeup, Input::Tick)), 1);
     assert_eq!(news(&hub.handle(wakeup + 1, admitted(3, LARGER, 1, true))), 1);
 }
+
+fn probe_round(effects: &[Effect]) -> Option<u32> {
+    frames(effects).iter().find_map(|(_, frame)| match frame {
+        Frame::Probe { round, .. } => Some(*round),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_leaving_node_compares_at_once_and_may_leave_when_both_are_equal() {
+    let mut hub = hub();
+    assert!(hub.may_leave(0), "nobody is connected");
+    hub.handle(0, admitted(1, LARGER, 1, false));
+    hub.handle(0, Input::Committed(vec![written("c/x", 1, Source::Client, 10)]));
+    assert!(!hub.may_leave(60_000), "nobody asked it to leave");
+    let round = probe_round(&hub.handle(100, Input::Leaving)).expect("it does not wait for its time");
+    assert!(!hub.may_leave(100));
+    hub.handle(101, Input::Sent { conn: ConnId(1), bytes: 1_000_000 });
+    hub.handle(102, Input::Received { conn: ConnId(1), frame: Frame::InStep { round } });
+    assert!(hub.may_leave(102));
+}
+
+#[test]
+fn a_leaving_node_stays_while_a_peer_asks_and_goes_when_it_asks_no_more() {
+    let mut hub = hub();
+    let outcome = written("c/x", 1, Source::Client, 10);
+    let heads = outcome.result.as_ref().unwrap().heads.clone();
+    hub.handle(0, Input::Committed(vec![outcome]));
+    hub.handle(0, admitted(1, LARGER, 1, false));
+    hub.handle(100, Input::Leaving);
+    hub.handle(101, Input::Sent { conn: ConnId(1), bytes: 1_000_000 });
+    let want = Want { doc: "c/x".parse().unwrap(), stage: WantStage::Last, heads, have: vec![] };
+    let effects = hub.handle(900, Input::Received { conn: ConnId(1), frame: Frame::Want(vec![want]) });
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Answer { .. })));
+    assert!(!hub.may_leave(60_000), "the answer is not read yet");
+    hub.handle(1_000, Input::Answered { conn: ConnId(1), answer: Answer::default() });
+    let sent = || Input::Sent { conn: ConnId(1), bytes: 1_000_000 };
+    hub.handle(2_000, sent());
+    // The question whether that was all leaves too.
+    hub.handle(2_000, sent());
+    let mut now = 2_000;
+    while !hub.may_leave(now) {
+        assert!(now < 2_000 + limits::LEAVE_QUIET_MS, "{now}");
+        now = hub.next_wakeup().unwrap().max(now + 1);
+        hub.handle(now, Input::Tick);
+        hub.handle(now, sent());
+    }
+    assert_eq!(now, 2_000 + limits::LEAVE_QUIET_MS, "time alone wakes it");
+}

@@ -1,0 +1,122 @@
+//! What a monitoring system scrapes: the state of the node as numbers, in the OpenMetrics text format.
+//!
+//! Every value is read at the moment of the scrape; nothing is counted beside the node's own work.
+
+use std::fmt::Write;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use peat_mesh_core::hub::PeerState;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::error::ApiError;
+use crate::handle::{Handle, Peer};
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Peers that get numbers of their own; those with a connection first.
+const PEERS_COUNT_MAX: usize = 256;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PeerLabel {
+    peer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabel {
+    check: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+pub(super) async fn metrics(State(handle): State<Handle>) -> Result<Response, ApiError> {
+    let documents: u64 = handle.collections().await?.iter().map(|(_, count)| count).sum();
+    let mut registry = Registry::with_prefix("peat");
+    node(&handle, registry.sub_registry_with_prefix("node"));
+    let store = registry.sub_registry_with_prefix("store");
+    store.register("documents", "Documents in the store", ConstGauge::new(documents as i64));
+    let changes = ConstCounter::new(handle.last_seq()?);
+    store.register("changes", "Changes written since the store was made", changes);
+    peers(&handle.peers(), registry.sub_registry_with_prefix("peer"));
+
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = encode(&mut text, &registry);
+    if let Some(bytes) = resident_bytes() {
+        let end = text.trim_end().trim_end_matches("# EOF").len();
+        text.truncate(end);
+        let _ = write!(
+            text,
+            "# HELP process_resident_memory_bytes Memory of the process\n\
+             # TYPE process_resident_memory_bytes gauge\n\
+             process_resident_memory_bytes {bytes}\n# EOF\n"
+        );
+    }
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+fn node(handle: &Handle, registry: &mut Registry) {
+    let labels = vec![
+        ("node_id", handle.name().to_string()),
+        ("endpoint_id", handle.endpoint_id().to_string()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    registry.register("build", "The node and its version", Info::new(labels));
+    let uptime = ConstGauge::new(handle.uptime().as_secs_f64());
+    registry.register_with_unit("uptime", "Time since the start", Unit::Seconds, uptime);
+    let checks = Family::<CheckLabel, Gauge>::default();
+    for check in handle.checks() {
+        checks.get_or_create(&CheckLabel { check: check.name }).set(check.ok.into());
+    }
+    registry.register("ready_check", "Conditions of being ready: 1 holds, 0 does not", checks);
+}
+
+fn peers(peers: &[Peer], registry: &mut Registry) {
+    let states = Family::<StateLabel, Gauge>::default();
+    for state in [PeerState::Connected, PeerState::Dialing, PeerState::Waiting, PeerState::Lost] {
+        let count = peers.iter().filter(|peer| peer.view.state == state).count();
+        states.get_or_create(&StateLabel { state: state.as_str() }).set(count as i64);
+    }
+    registry.register("count", "Known peers by state", states);
+
+    let connected = Family::<PeerLabel, Gauge>::default();
+    let in_step = Family::<PeerLabel, Gauge>::default();
+    let to_send = Family::<PeerLabel, Gauge>::default();
+    let to_merge = Family::<PeerLabel, Gauge>::default();
+    let rtt = Family::<PeerLabel, Gauge<f64, std::sync::atomic::AtomicU64>>::default();
+    let mut order: Vec<&Peer> = peers.iter().collect();
+    order.sort_by_key(|peer| peer.view.state != PeerState::Connected);
+    for Peer { view, path, .. } in order.into_iter().take(PEERS_COUNT_MAX) {
+        let name = view.name.as_ref().map_or_else(|| view.peer.to_string(), ToString::to_string);
+        let label = PeerLabel { peer: name };
+        connected.get_or_create(&label).set((view.state == PeerState::Connected).into());
+        in_step.get_or_create(&label).set(view.in_step.into());
+        to_send.get_or_create(&label).set(view.documents_to_send as i64);
+        to_merge.get_or_create(&label).set(view.documents_to_merge as i64);
+        if let Some(path) = path {
+            rtt.get_or_create(&label).set(path.rtt_ms / 1_000.0);
+        }
+    }
+    registry.register("connected", "Whether the peer is connected", connected);
+    registry.register("in_step", "Whether both had the same at the last comparison", in_step);
+    registry.register("documents_to_send", "Documents waiting to be sent to the peer", to_send);
+    registry.register("documents_to_merge", "Changes of the peer that are not on disk yet", to_merge);
+    registry.register_with_unit("round_trip", "Round-trip time to the peer", Unit::Seconds, rtt);
+}
+
+/// Resident memory of this process, where the system tells.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}

@@ -1,0 +1,153 @@
+//! Other protocols on the same endpoint, such as the one for blobs: open to admitted peers and to nobody
+//! else.
+//!
+//! A peer is admitted while it has a connection on which it proved that it is a member. The key of a
+//! connection is the key of the node, so a second connection with the same key is the same member. When
+//! the last admitted connection of a peer ends, its other ones are closed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use iroh::endpoint::Connection;
+use iroh::{Endpoint, EndpointAddr, TransportAddr};
+use peat_mesh_core::EndpointId;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::handshake::HandshakeError;
+use super::live::Live;
+use super::{DIAL_MS_MAX, Shared, handshake, peer};
+
+/// Connections of other protocols that one peer may have here at once.
+const PEER_CONNECTIONS_COUNT_MAX: usize = 8;
+/// Connections of other protocols over all peers.
+const CONNECTIONS_COUNT_MAX: usize = 64;
+/// How long a connection may be ahead of the proof that its peer is just giving, in milliseconds.
+const AHEAD_MS_MAX: u64 = 1_000;
+
+/// Another protocol on the endpoint.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// How it is named in the TLS handshake.
+    pub alpn: &'static [u8],
+    /// Where connections of admitted peers go. What does not fit is closed.
+    pub connections: mpsc::Sender<Connection>,
+}
+
+/// The protocols, and how many connections they have.
+#[derive(Debug)]
+pub(super) struct Guests {
+    all: Vec<Guest>,
+    places: Arc<Places>,
+}
+
+type Places = Mutex<HashMap<EndpointId, usize>>;
+
+/// One connection's place among those that there may be.
+#[derive(Debug)]
+struct Place {
+    peer: EndpointId,
+    places: Arc<Places>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = places.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                places.remove(&self.peer);
+            }
+        }
+    }
+}
+
+impl Guests {
+    pub(super) fn new(all: Vec<Guest>) -> Self {
+        Self { all, places: Arc::default() }
+    }
+
+    fn place(&self, peer: EndpointId) -> Option<Place> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = places.get(&peer).copied().unwrap_or_default();
+        if own >= PEER_CONNECTIONS_COUNT_MAX || places.values().sum::<usize>() >= CONNECTIONS_COUNT_MAX {
+            return None;
+        }
+        places.insert(peer, own + 1);
+        Some(Place { peer, places: Arc::clone(&self.places) })
+    }
+}
+
+/// A connection of another protocol, handed on and watched.
+#[derive(Debug)]
+pub(super) struct Visit {
+    connection: Connection,
+    place: Place,
+}
+
+/// Hands a connection on when its peer is admitted. Nothing is read from it before that.
+pub(super) async fn receive(shared: &Shared, connection: &Connection) -> Result<Visit, HandshakeError> {
+    let peer = EndpointId(*connection.remote_id().as_bytes());
+    let ahead = Duration::from_millis(AHEAD_MS_MAX);
+    if tokio::time::timeout(ahead, shared.live.until_admitted(peer, true)).await.is_err() {
+        return Err(HandshakeError::NotAdmitted);
+    }
+    let guests = &shared.guests;
+    let place = guests.place(peer).ok_or(HandshakeError::TooMany)?;
+    let guest = guests.all.iter().find(|guest| guest.alpn == connection.alpn());
+    let sent = guest.map(|guest| guest.connections.try_send(connection.clone()));
+    if !matches!(sent, Some(Ok(()))) {
+        return Err(HandshakeError::TooMany);
+    }
+    Ok(Visit { connection: connection.clone(), place })
+}
+
+impl Visit {
+    /// Waits for the end of the connection, and ends it when its peer is admitted no longer.
+    pub(super) async fn run(self, live: &Live, cancel: &CancellationToken) {
+        tokio::select! {
+            _ = self.connection.closed() => {}
+            () = live.until_admitted(self.place.peer, false) => {
+                peer::close(&self.connection, peer::NO_MEMBER, "not connected any more");
+            }
+            () = cancel.cancelled() => peer::close(&self.connection, peer::GOODBYE, "goodbye"),
+        }
+    }
+}
+
+/// Opens connections of other protocols to admitted peers.
+#[derive(Debug, Clone)]
+pub struct Opener {
+    endpoint: Endpoint,
+    live: Live,
+}
+
+impl Opener {
+    pub(super) fn new(endpoint: Endpoint, live: Live) -> Self {
+        Self { endpoint, live }
+    }
+
+    /// The peers that are connected and admitted now.
+    #[must_use]
+    pub fn peers(&self) -> Vec<EndpointId> {
+        self.live.peers()
+    }
+
+    /// Opens a connection to one of them.
+    ///
+    /// # Errors
+    /// In words, when the peer is not connected or does not answer in time.
+    pub async fn open(&self, peer: EndpointId, alpn: &[u8]) -> Result<Connection, String> {
+        let id =
+            iroh::EndpointId::from_bytes(&peer.0).map_err(|_| "its endpoint id is not a key".to_owned())?;
+        if !self.live.is_admitted(peer) {
+            return Err("it is not connected".to_owned());
+        }
+        let address = EndpointAddr::from_parts(id, self.live.address(peer).map(TransportAddr::Ip));
+        let time = Duration::from_millis(DIAL_MS_MAX);
+        let opened = tokio::time::timeout(time, self.endpoint.connect(address, alpn)).await;
+        let opened = opened.map_err(|_| "no answer in time".to_owned())?;
+        opened.map_err(|problem| handshake::in_words(&super::n0_chain(&problem)))
+    }
+}

@@ -1,0 +1,13 @@
+//! Blobs through the front door: real processes, HTTP, and real QUIC between them.
+
+#![cfg(feature = "node")]
+#![allow(unreachable_pub, clippy::unwrap_used)]
+
+#[path = "../common/process.rs"]
+mod common;
+
+mod between;
+mod crashes;
+mod disk;
+mod local;
+mod rig;
