@@ -76,13 +76,15 @@ fn missing() -> Option<String> {
 
 /// The id of the image, or `None` after a line that says why there can be none.
 pub(crate) fn image() -> Option<&'static str> {
-    static IMAGE: OnceLock<Result<String, String>> = OnceLock::new();
+    /// Why it is skipped, or what became of the build.
+    static IMAGE: OnceLock<Result<Result<String, String>, String>> = OnceLock::new();
     let image = IMAGE.get_or_init(|| match missing() {
         Some(why) => Err(why),
         None => Ok(build()),
     });
     match image {
-        Ok(id) => Some(id),
+        Ok(Ok(id)) => Some(id),
+        Ok(Err(why)) => panic!("{why}"),
         Err(why) => {
             println!("skipped: {why}");
             None
@@ -90,11 +92,11 @@ pub(crate) fn image() -> Option<&'static str> {
     }
 }
 
-fn build() -> String {
+fn build() -> Result<String, String> {
     // The host's network, since a bridge is not always set up to reach a mirror or a proxy.
-    let words = ["build", "--network=host", "-t", TAG, "-f", "deploy/Dockerfile", "."];
-    docker(&words).unwrap_or_else(|why| panic!("{why}"));
-    docker(&["image", "inspect", "-f", "{{.Id}}", TAG]).unwrap()
+    let words = ["build", "--network=host", "--force-rm", "-t", TAG, "-f", "deploy/Dockerfile", "."];
+    docker(&words)?;
+    docker(&["image", "inspect", "-f", "{{.Id}}", TAG])
 }
 
 /// A name that nothing else on this machine has.
