@@ -51,7 +51,7 @@ pub struct Hub {
     /// Peers that gave up one of two connections while the other is not admitted here yet: until when that
     /// is no news, and their names.
     switching: BTreeMap<EndpointId, (u64, NodeName)>,
-    leaving_since_ms: Option<u64>,
+    leaving: leaving::Leaving,
     effects: Vec<Effect>,
 }
 
@@ -77,13 +77,14 @@ impl Hub {
             links: BTreeMap::new(),
             inbound: HashMap::new(),
             switching: BTreeMap::new(),
-            leaving_since_ms: None,
+            leaving: leaving::Leaving::default(),
             effects: Vec::new(),
         }
     }
 
     /// Takes in what happened at `now_ms` and says what is to be done, in this order.
     pub fn handle(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
+        self.leaving.now_ms = now_ms;
         match input {
             Input::Tick => {}
             Input::PeerSeen { peer, name, addresses } => self.peers.seen(now_ms, peer, name, addresses),
@@ -110,8 +111,7 @@ impl Hub {
     pub fn next_wakeup(&self) -> Option<u64> {
         let links = self.links.values().filter_map(Link::next_wakeup);
         let switches = self.switching.values().map(|(until, _)| *until);
-        let leave = self.leave_wakeup();
-        self.peers.next_wakeup().into_iter().chain(links).chain(switches).chain(leave).min()
+        self.peers.next_wakeup().into_iter().chain(links).chain(switches).chain(self.leave_wakeup()).min()
     }
 
     /// All known peers, in the order of their names.
