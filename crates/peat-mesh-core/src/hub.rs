@@ -27,7 +27,7 @@ use crate::catalog::{Catalog, Prefix};
 use crate::id::{ConnId, DocId, EndpointId, NodeName};
 use crate::io::{CloseReason, Closed, Effect, Event, Input};
 use crate::limits;
-use crate::replica::{Outcome, Source, WriteError, Written};
+use crate::replica::{WriteError, Written};
 use crate::wire::{Frame, Hello, Want, WantStage};
 
 /// Two connections of one pair that are made within this time of each other were dialled at once, in
@@ -338,42 +338,24 @@ impl Hub {
         self.pump(conn);
     }
 
-    fn committed(&mut self, now_ms: u64, outcomes: Vec<Outcome>) {
-        let mut pushes: Vec<(Source, Vec<(DocId, Bytes)>)> = Vec::new();
-        for Outcome { doc, source, result } in outcomes {
-            if let Source::Peer { conn, name, .. } = &source {
-                self.merged(now_ms, *conn, name, &doc, &result);
-            }
-            let Ok(written) = result else { continue };
-            if written.seq.is_none() {
-                continue;
-            }
-            self.catalog.set(doc.clone(), written.heads);
-            match pushes.last_mut() {
-                Some((last, documents)) if *last == source => documents.push((doc, written.new)),
-                _ => pushes.push((source, vec![(doc, written.new)])),
-            }
-        }
-        for (source, documents) in pushes {
-            self.push(now_ms, &source, documents);
-        }
-    }
-
     /// What a job that came from a peer means for its connection.
     fn merged(
         &mut self,
         now_ms: u64,
         conn: ConnId,
         from: &NodeName,
-        doc: &DocId,
-        result: &Result<Written, WriteError>,
+        repair: bool,
+        (doc, result): (&DocId, &Result<Written, WriteError>),
     ) {
         if let Some(inbound) = self.inbound.get_mut(from) {
             inbound.merged += 1;
         }
-        if !self.links.contains_key(&conn) {
+        let Some(link) = self.links.get_mut(&conn) else {
             self.forget_inbound(from);
             return;
+        };
+        if repair && result.as_ref().is_ok_and(|written| written.seq.is_some()) {
+            link.repaired();
         }
         match result {
             Ok(written) if written.missing => {

@@ -4,7 +4,7 @@ use super::*;
 use crate::heads::ChangeHash;
 use crate::heads::Heads;
 use crate::id::NodeTag;
-use crate::replica::Written;
+use crate::replica::{Outcome, Source, Written};
 use crate::store::Action;
 use crate::wire::Decoder;
 
