@@ -5,6 +5,9 @@
 //! nobody to reach; and at the latest when nothing has come for [`QUIET_MS_MAX`] (with one found equal, for
 //! [`OTHERS_MS_MAX`]), since a cut-off node serves too. Once joined it stays so: links that break later are no reason to stop serving.
 
+use std::collections::BTreeMap;
+
+use peat_mesh_core::EndpointId;
 use peat_mesh_core::hub::{PeerState, PeerView};
 
 use crate::connection::IN_USE;
@@ -18,12 +21,14 @@ const OTHERS_MS_MAX: u64 = 5_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Joining {
-    received: u64,
+    repaired: u64,
     progress_at_ms: u64,
     /// When it was first found equal with a peer.
     met_at_ms: Option<u64>,
     joined: Option<String>,
     waits_for: String,
+    /// Peers that were connected, and why they are not any more.
+    lost: BTreeMap<EndpointId, Option<String>>,
 }
 
 impl Joining {
@@ -38,20 +43,22 @@ impl Joining {
     }
 
     fn judge(&mut self, now_ms: u64, views: &[PeerView], is_list_complete: bool) {
-        let received = views.iter().map(|view| view.documents_received).sum();
-        if received > self.received {
+        // What peers write meanwhile is no catching up: under load it never ends, nor are two nodes quite equal.
+        let repaired = views.iter().map(|view| view.documents_repaired).sum();
+        if repaired > self.repaired {
             self.progress_at_ms = now_ms;
         }
-        self.received = received;
+        self.repaired = repaired;
+        self.note_lost(views);
         let met = views.iter().filter(|view| view.in_step_at_ms.is_some()).count();
         if met > 0 {
             self.met_at_ms.get_or_insert(now_ms);
         }
         let waiting: Vec<String> =
-            views.iter().filter(|view| !is_settled(view)).map(|view| name(view).to_owned()).collect();
+            views.iter().filter(|view| !self.is_settled(view)).map(|view| name(view).to_owned()).collect();
         let peers = |count| if count == 1 { "1 peer".to_owned() } else { format!("{count} peers") };
         let is_late = now_ms >= self.deadline_ms();
-        if met > 0 && (waiting.is_empty() || is_late) {
+        if met > 0 && (is_late || (waiting.is_empty() && is_list_complete)) {
             self.joined = Some(match views.len() - met {
                 0 => format!("caught up with {}", peers(met)),
                 others => format!("caught up with {}, not with {others} others", peers(met)),
@@ -67,6 +74,33 @@ impl Joining {
             self.waits_for = "waiting for discovery to tell which peers there are".to_owned();
         } else {
             self.waits_for = format!("catching up with {}", waiting.join(", "));
+        }
+    }
+
+    fn note_lost(&mut self, views: &[PeerView]) {
+        self.lost.retain(|peer, _| views.iter().any(|view| view.peer == *peer));
+        for view in views {
+            if view.state == PeerState::Connected {
+                self.lost.insert(view.peer, None);
+            } else if let Some(why) = self.lost.get_mut(&view.peer) {
+                *why = why.take().or_else(|| view.last_error.clone());
+            }
+        }
+    }
+
+    /// Whether there is nothing (more) to wait for from this peer.
+    fn is_settled(&self, view: &PeerView) -> bool {
+        // The end of a connection is no failed dial: it is dialled again at once.
+        let is_just_lost =
+            |problem: &String| self.lost.get(&view.peer).is_some_and(|why| why.as_ref() == Some(problem));
+        let was_refused = || {
+            let problem = view.last_error.as_ref();
+            problem.is_some_and(|problem| !problem.contains(IN_USE) && !is_just_lost(problem))
+        };
+        match view.state {
+            PeerState::Connected => view.in_step_at_ms.is_some(),
+            PeerState::Dialing | PeerState::Waiting => was_refused(),
+            PeerState::Lost => true,
         }
     }
 
@@ -91,16 +125,6 @@ impl Joining {
                 None => format!("{}; at most {} s after the last news", self.waits_for, QUIET_MS_MAX / 1_000),
             },
         }
-    }
-}
-
-/// Whether there is nothing (more) to wait for from this peer.
-fn is_settled(view: &PeerView) -> bool {
-    let was_refused = || view.last_error.as_ref().is_some_and(|problem| !problem.contains(IN_USE));
-    match view.state {
-        PeerState::Connected => view.in_step_at_ms.is_some(),
-        PeerState::Dialing | PeerState::Waiting => was_refused(),
-        PeerState::Lost => true,
     }
 }
 

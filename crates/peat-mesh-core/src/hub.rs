@@ -27,7 +27,7 @@ use crate::catalog::{Catalog, Prefix};
 use crate::id::{ConnId, DocId, EndpointId, NodeName};
 use crate::io::{CloseReason, Closed, Effect, Event, Input};
 use crate::limits;
-use crate::replica::{Outcome, Source, WriteError, Written};
+use crate::replica::{WriteError, Written};
 use crate::wire::{Frame, Hello, Want, WantStage};
 
 /// Two connections of one pair that are made within this time of each other were dialled at once, in
@@ -51,7 +51,7 @@ pub struct Hub {
     /// Peers that gave up one of two connections while the other is not admitted here yet: until when that
     /// is no news, and their names.
     switching: BTreeMap<EndpointId, (u64, NodeName)>,
-    leaving_since_ms: Option<u64>,
+    leaving: leaving::Leaving,
     effects: Vec<Effect>,
 }
 
@@ -77,13 +77,14 @@ impl Hub {
             links: BTreeMap::new(),
             inbound: HashMap::new(),
             switching: BTreeMap::new(),
-            leaving_since_ms: None,
+            leaving: leaving::Leaving::default(),
             effects: Vec::new(),
         }
     }
 
     /// Takes in what happened at `now_ms` and says what is to be done, in this order.
     pub fn handle(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
+        self.leaving.now_ms = now_ms;
         match input {
             Input::Tick => {}
             Input::PeerSeen { peer, name, addresses } => self.peers.seen(now_ms, peer, name, addresses),
@@ -110,8 +111,7 @@ impl Hub {
     pub fn next_wakeup(&self) -> Option<u64> {
         let links = self.links.values().filter_map(Link::next_wakeup);
         let switches = self.switching.values().map(|(until, _)| *until);
-        let leave = self.leave_wakeup();
-        self.peers.next_wakeup().into_iter().chain(links).chain(switches).chain(leave).min()
+        self.peers.next_wakeup().into_iter().chain(links).chain(switches).chain(self.leave_wakeup()).min()
     }
 
     /// All known peers, in the order of their names.
@@ -338,42 +338,24 @@ impl Hub {
         self.pump(conn);
     }
 
-    fn committed(&mut self, now_ms: u64, outcomes: Vec<Outcome>) {
-        let mut pushes: Vec<(Source, Vec<(DocId, Bytes)>)> = Vec::new();
-        for Outcome { doc, source, result } in outcomes {
-            if let Source::Peer { conn, name, .. } = &source {
-                self.merged(now_ms, *conn, name, &doc, &result);
-            }
-            let Ok(written) = result else { continue };
-            if written.seq.is_none() {
-                continue;
-            }
-            self.catalog.set(doc.clone(), written.heads);
-            match pushes.last_mut() {
-                Some((last, documents)) if *last == source => documents.push((doc, written.new)),
-                _ => pushes.push((source, vec![(doc, written.new)])),
-            }
-        }
-        for (source, documents) in pushes {
-            self.push(now_ms, &source, documents);
-        }
-    }
-
     /// What a job that came from a peer means for its connection.
     fn merged(
         &mut self,
         now_ms: u64,
         conn: ConnId,
         from: &NodeName,
-        doc: &DocId,
-        result: &Result<Written, WriteError>,
+        repair: bool,
+        (doc, result): (&DocId, &Result<Written, WriteError>),
     ) {
         if let Some(inbound) = self.inbound.get_mut(from) {
             inbound.merged += 1;
         }
-        if !self.links.contains_key(&conn) {
+        let Some(link) = self.links.get_mut(&conn) else {
             self.forget_inbound(from);
             return;
+        };
+        if repair && result.as_ref().is_ok_and(|written| written.seq.is_some()) {
+            link.repaired();
         }
         match result {
             Ok(written) if written.missing => {

@@ -1,6 +1,9 @@
 use peat_mesh_core::catalog::Catalog;
+use peat_mesh_core::heads::{ChangeHash, Heads};
 use peat_mesh_core::hub::Hub;
 use peat_mesh_core::io::{Closed, Input};
+use peat_mesh_core::replica::{Outcome, Source, Written};
+use peat_mesh_core::store::Action;
 use peat_mesh_core::wire::{Frame, Hello};
 use peat_mesh_core::{ConnId, EndpointId, NodeName};
 
@@ -95,18 +98,70 @@ fn a_peer_that_cannot_be_reached_is_not_waited_for() {
 }
 
 #[test]
+fn a_peer_that_came_before_discovery_told_of_the_others_is_not_all_there_is() {
+    let mut start = Start::found();
+    start.admitted(10);
+    start.hub.handle(20, Input::Received { conn: ConnId(1), frame: Frame::InStep { round: 1 } });
+    assert!(!start.is_ready(20, false));
+    assert!(start.joining.check().detail.contains("discovery"), "{:?}", start.joining.check());
+    assert!(start.is_ready(21, true));
+    let mut start = Start::found();
+    start.admitted(10);
+    start.hub.handle(20, Input::Received { conn: ConnId(1), frame: Frame::InStep { round: 1 } });
+    assert!(!start.is_ready(20, false));
+    assert!(start.is_ready(20 + OTHERS_MS_MAX, false), "discovery may be down");
+}
+
+#[test]
+fn a_connection_that_breaks_in_the_middle_is_made_again_before_the_node_serves() {
+    let mut start = Start::found();
+    start.admitted(10);
+    assert!(!start.is_ready(10, true));
+    let why = Closed::Lost("the cable was pulled".to_owned());
+    start.hub.handle(30, Input::Closed { conn: ConnId(1), why });
+    assert!(!start.is_ready(30, true));
+    start.hub.handle(30_000 - 1, Input::Tick);
+    assert!(!start.is_ready(30_000 - 1, true), "it is being dialled");
+    start.hub.handle(30_000 - 1, Input::DialFailed { peer: PEER, reason: "no answer in time".to_owned() });
+    assert!(start.is_ready(30_000 - 1, true));
+}
+
+/// A change of `PEER` that comes and is on disk.
+fn change(start: &mut Start, now_ms: u64, number: u64, repair: bool) {
+    let doc: peat_mesh_core::DocId = format!("c/{number}").parse().unwrap();
+    let (conn, name) = (ConnId(1), NodeName::new("peer").unwrap());
+    let documents = vec![(doc.clone(), bytes::Bytes::new())];
+    let changes = peat_mesh_core::wire::Changes { documents, audience: Vec::new(), repair };
+    start.hub.handle(now_ms, Input::Received { conn, frame: Frame::Changes(changes) });
+    let source = Source::Peer { conn, name, audience: Vec::new().into(), repair };
+    let heads = Heads::new(vec![ChangeHash([number as u8; 32])]);
+    let (seq, new) = (Some(number), bytes::Bytes::new());
+    let written = Written { heads, seq, action: Action::Put, created: true, new, missing: false };
+    start.hub.handle(now_ms, Input::Committed(vec![Outcome { doc, source, result: Ok(written) }]));
+}
+
+#[test]
 fn as_long_as_documents_come_a_node_does_not_serve_half_of_them() {
     let mut start = Start::found();
     start.admitted(0);
-    let changes = |count: usize| {
-        let document = |number| (format!("c/{number}").parse().unwrap(), bytes::Bytes::new());
-        let documents = (0..count).map(document).collect();
-        let changes = peat_mesh_core::wire::Changes { documents, audience: Vec::new(), repair: true };
-        Input::Received { conn: ConnId(1), frame: Frame::Changes(changes) }
-    };
     for step in 1..10 {
         let now_ms = step * (QUIET_MS_MAX - 1);
-        start.hub.handle(now_ms, changes(1));
+        change(&mut start, now_ms, step, true);
         assert!(!start.is_ready(now_ms, true));
     }
+}
+
+#[test]
+fn what_a_peer_goes_on_writing_does_not_keep_a_node_from_serving_for_ever() {
+    let mut start = Start::found();
+    start.admitted(0);
+    change(&mut start, 10, 1, true);
+    assert!(!start.is_ready(10, true));
+    for step in 1..10 {
+        let now_ms = 10 + step * QUIET_MS_MAX / 10;
+        change(&mut start, now_ms, 1 + step, false);
+        assert!(!start.is_ready(now_ms, true));
+    }
+    change(&mut start, 10 + QUIET_MS_MAX, 99, false);
+    assert!(start.is_ready(10 + QUIET_MS_MAX, true));
 }

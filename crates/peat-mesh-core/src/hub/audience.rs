@@ -5,10 +5,32 @@ use bytes::Bytes;
 use super::Hub;
 use crate::id::{ConnId, DocId, NodeTag};
 use crate::limits;
-use crate::replica::Source;
+use crate::replica::{Outcome, Source};
 use crate::wire::{Changes, Frame};
 
 impl Hub {
+    /// Notes what the disk has, and gives it to those who lack it.
+    pub(super) fn committed(&mut self, now_ms: u64, outcomes: Vec<Outcome>) {
+        let mut pushes: Vec<(Source, Vec<(DocId, Bytes)>)> = Vec::new();
+        for Outcome { doc, source, result } in outcomes {
+            if let Source::Peer { conn, name, repair, .. } = &source {
+                self.merged(now_ms, *conn, name, *repair, (&doc, &result));
+            }
+            let Ok(written) = result else { continue };
+            if written.seq.is_none() {
+                continue;
+            }
+            self.catalog.set(doc.clone(), written.heads);
+            match pushes.last_mut() {
+                Some((last, documents)) if *last == source => documents.push((doc, written.new)),
+                _ => pushes.push((source, vec![(doc, written.new)])),
+            }
+        }
+        for (source, documents) in pushes {
+            self.push(now_ms, &source, documents);
+        }
+    }
+
     /// Sends fresh changes to the connected peers that do not have them.
     pub(super) fn push(&mut self, now_ms: u64, source: &Source, documents: Vec<(DocId, Bytes)>) {
         let (origin, audience, repair): (_, &[NodeTag], _) = match source {

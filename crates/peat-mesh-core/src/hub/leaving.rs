@@ -3,10 +3,17 @@
 use super::{Hub, Link};
 use crate::limits;
 
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    since_ms: Option<u64>,
+    /// The time of the hub's last input.
+    pub(super) now_ms: u64,
+}
+
 impl Hub {
     /// Compares with every peer at once, so that what they lack is found now.
     pub(super) fn leave(&mut self, now_ms: u64) {
-        self.leaving_since_ms.get_or_insert(now_ms);
+        self.leaving.since_ms.get_or_insert(now_ms);
         self.links.values_mut().for_each(|link| link.compare_now(now_ms));
     }
 
@@ -19,14 +26,15 @@ impl Hub {
         self.links.values().all(|link| self.quiet_at(link).is_some_and(|at| link.is_equal() || at <= now_ms))
     }
 
-    /// When time alone may make [`Hub::may_leave`] true.
+    /// When time alone may make [`Hub::may_leave`] true. Nothing while a peer still is owed something, nor for
+    /// a time that has been looked at: whoever waits for it would not sleep.
     pub(super) fn leave_wakeup(&self) -> Option<u64> {
-        self.leaving_since_ms?;
-        self.links.values().filter_map(|link| self.quiet_at(link)).max()
+        let all: Option<Vec<u64>> = self.links.values().map(|link| self.quiet_at(link)).collect();
+        all?.into_iter().max().filter(|at| *at > self.leaving.now_ms)
     }
 
     fn quiet_at(&self, link: &Link) -> Option<u64> {
-        let since = self.leaving_since_ms?.max(link.since_ms);
+        let since = self.leaving.since_ms?.max(link.since_ms);
         link.owed_until_ms().map(|until| until.max(since) + limits::LEAVE_QUIET_MS)
     }
 }

@@ -62,6 +62,7 @@ pub(super) struct Link {
     in_step: bool,
     in_step_at_ms: Option<u64>,
     received_documents: u64,
+    repaired_documents: u64,
     sent_bytes: u64,
     /// When the last document that the peer asked for was on its way out …
     owed_at_ms: u64,
@@ -92,6 +93,7 @@ impl Link {
             in_step: false,
             in_step_at_ms: None,
             received_documents: 0,
+            repaired_documents: 0,
             sent_bytes: 0,
             owed_at_ms: now_ms,
             answer_unsent: false,
@@ -109,6 +111,7 @@ impl Link {
         view.in_step_at_ms = self.in_step_at_ms;
         view.documents_to_send = self.queue.len() as u64;
         view.documents_received = self.received_documents;
+        view.documents_repaired = self.repaired_documents;
         view.bytes_sent = self.sent_bytes;
         view.bytes_unsent = self.unsent_bytes as u64;
     }
@@ -192,6 +195,11 @@ impl Link {
         if changes.repair {
             self.touch(now_ms);
         }
+    }
+
+    /// A comparison brought a change that was not here.
+    pub(super) fn repaired(&mut self) {
+        self.repaired_documents += 1;
     }
 
     pub(super) fn in_step(&mut self, now_ms: u64, round: u32) {

@@ -73,6 +73,8 @@ pub struct PeerView {
     pub documents_to_merge: u64,
     /// Changes that came from it over this connection.
     pub documents_received: u64,
+    /// Changes that were lacking here, came by a comparison over this connection, and are on disk.
+    pub documents_repaired: u64,
     /// Bytes sent to it over this connection.
     pub bytes_sent: u64,
     /// Bytes on their way to it.
@@ -293,6 +295,7 @@ impl Peer {
             documents_to_send: 0,
             documents_to_merge: 0,
             documents_received: 0,
+            documents_repaired: 0,
             bytes_sent: 0,
             bytes_unsent: 0,
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::heads::ChangeHash;
 use crate::heads::Heads;
 use crate::id::NodeTag;
-use crate::replica::Written;
+use crate::replica::{Outcome, Source, Written};
 use crate::store::Action;
 use crate::wire::Decoder;
 
@@ -328,4 +328,35 @@ fn a_leaving_node_stays_while_a_peer_asks_and_goes_when_it_asks_no_more() {
         hub.handle(now, sent());
     }
     assert_eq!(now, 2_000 + limits::LEAVE_QUIET_MS, "time alone wakes it");
+}
+
+#[test]
+fn a_leaving_node_sleeps_while_one_peer_reads_nothing_and_after_it_may_leave() {
+    let mut hub = hub();
+    for (conn, peer) in [(1, LARGER), (2, SMALLER)] {
+        hub.handle(0, admitted(conn, peer, 1, false));
+    }
+    hub.handle(100, Input::Leaving);
+    hub.handle(101, Input::Sent { conn: ConnId(1), bytes: 1_000_000 });
+    let mut now = 101;
+    for both_read in [false, true] {
+        if both_read {
+            hub.handle(now, Input::Sent { conn: ConnId(2), bytes: 1_000_000 });
+        }
+        for _ in 0..5 {
+            let next = hub.next_wakeup().unwrap();
+            assert!(next > now, "asked to be woken at {next}, and it is {now}");
+            now = next;
+            hub.handle(now, Input::Tick);
+            hub.handle(now, Input::Sent { conn: ConnId(1), bytes: 1_000_000 });
+            if both_read {
+                hub.handle(now, Input::Sent { conn: ConnId(2), bytes: 1_000_000 });
+            }
+        }
+        assert!(now > 101 + limits::LEAVE_QUIET_MS);
+        assert_eq!(hub.may_leave(now), both_read);
+        if both_read {
+            return;
+        }
+    }
 }
