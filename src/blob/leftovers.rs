@@ -1,5 +1,7 @@
 //! Files of uploads that did not come to their end. The store leaves them where they are; here they are
 //! removed: all of them before the store is opened, and those that nobody writes to after an upload failed.
+//! So are, when the store is opened, the files of blobs that its index does not know: a crash leaves them,
+//! since a blob's files are there a little before the index knows it.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -13,10 +15,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
+use crate::handle::BlobHash;
+
 /// Between two looks at files that are still in use.
 const AGAIN: Duration = Duration::from_millis(500);
 /// So many looks, then the files wait for the next failed upload.
 const LOOKS_COUNT_MAX: u32 = 20;
+
+/// How the names of a blob's files end.
+const PARTS: [&str; 4] = ["data", "obao4", "sizes4", "bitfield"];
 
 /// Removes every file in the folder. Returns how many.
 pub(super) fn remove_all(folder: &Path) -> io::Result<usize> {
@@ -24,6 +31,22 @@ pub(super) fn remove_all(folder: &Path) -> io::Result<usize> {
     for name in names(folder)? {
         fs::remove_file(folder.join(name))?;
         removed += 1;
+    }
+    Ok(removed)
+}
+
+/// Removes the files of blobs that are not among the known ones, which are hashes in hex. Returns how many.
+pub(super) fn remove_unknown(folder: &Path, known: &HashSet<String>) -> io::Result<usize> {
+    let mut removed = 0;
+    for name in names(folder)? {
+        let path = folder.join(name);
+        let is_part = path.extension().is_some_and(|end| PARTS.iter().any(|part| end == *part));
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let is_unknown = stem.is_some_and(|stem| stem.parse::<BlobHash>().is_ok() && !known.contains(stem));
+        if is_part && is_unknown {
+            fs::remove_file(path)?;
+            removed += 1;
+        }
     }
     Ok(removed)
 }
@@ -164,5 +187,20 @@ mod tests {
         assert_eq!(leftovers.look().unwrap(), 1, "a file is open");
         assert_eq!(names(folder.path()).unwrap(), ["open.temp"]);
         running.finished();
+    }
+
+    #[test]
+    fn only_files_of_unknown_blobs_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [known, unknown] = ["a", "b"].map(|digit| digit.repeat(64));
+        for name in [&known, &unknown] {
+            for part in PARTS {
+                fs::write(folder.path().join(format!("{name}.{part}")), "x").unwrap();
+            }
+        }
+        fs::write(folder.path().join(format!("{unknown}.mine")), "x").unwrap();
+        fs::write(folder.path().join("README.data"), "x").unwrap();
+        assert_eq!(remove_unknown(folder.path(), &HashSet::from([known])).unwrap(), 4);
+        assert_eq!(names(folder.path()).unwrap().len(), 6);
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use iroh_blobs::Hash;
 use iroh_blobs::store::fs::FsStore;
 use iroh_blobs::store::fs::options::Options;
 use tracing::debug;
@@ -59,7 +60,13 @@ pub(super) async fn open(folder: &Path) -> Result<Opened, OpenError> {
         debug!(files = removed, "removed what uploads that broke off have left");
     }
     let store = FsStore::load_with_opts(folder.join(INDEX), options).await;
-    let store = store
-        .map_err(|problem| OpenError::Store { path: folder.to_owned(), reason: format!("{problem:#}") })?;
+    let broken = |reason| OpenError::Store { path: folder.to_owned(), reason };
+    let store = store.map_err(|problem| broken(format!("{problem:#}")))?;
+    let known = store.blobs().list().hashes().await.map_err(|problem| broken(format!("{problem:#}")))?;
+    let known = known.iter().map(Hash::to_hex).collect();
+    let removed = leftovers::remove_unknown(&paths.data_path, &known).map_err(wrong)?;
+    if removed > 0 {
+        debug!(files = removed, "removed files of blobs that the index does not know");
+    }
     Ok(Opened { store, folder: folder.to_owned(), paths, collector, tagging: Arc::clone(&tagging) })
 }

@@ -40,6 +40,27 @@ fn after_kill_9_in_the_middle_of_an_upload_the_store_opens_and_has_what_it_had()
 }
 
 #[test]
+fn files_of_blobs_that_the_index_does_not_know_are_gone_after_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("blobs/data");
+    let setup = Setup::node("n", folder.path());
+    let node = setup.serve();
+    let bytes = content(1, 6_000_000);
+    let kept = add(&node, &bytes);
+    node.kill();
+    let of_kept = files(&data).len();
+    // What a crash leaves between moving a blob to its place, or the first bytes of a fetch, and the index.
+    let unknown = hash(b"unknown");
+    for part in ["data", "obao4", "sizes4", "bitfield"] {
+        fs::write(data.join(format!("{unknown}.{part}")), [1; 100_000]).unwrap();
+    }
+    let node = setup.serve();
+    let left = files(&data);
+    assert_eq!(left.len(), of_kept, "{left:?}");
+    assert!(get(&node, &kept).body == bytes);
+}
+
+#[test]
 fn an_upload_that_breaks_off_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let temp = folder.path().join("blobs/temp");
