@@ -118,7 +118,11 @@ impl Leftovers {
                 left += 1;
                 continue;
             }
-            fs::remove_file(self.folder.join(&name))?;
+            match fs::remove_file(self.folder.join(&name)) {
+                // An upload that has come to its end since it was listed has moved it to its place.
+                Err(problem) if problem.kind() == io::ErrorKind::NotFound => continue,
+                removed => removed?,
+            }
             debug!(file = %name.display(), "removed what an upload that broke off has left");
         }
         Ok(left)
