@@ -3,7 +3,9 @@
 //! [`Hub::handle`] takes one [`Input`] and the time, and returns [`Effect`]s. It holds the catalog, the
 //! peer table and one [`Link`] per live connection; it has no documents, no sockets and no clock.
 
+mod arrival;
 mod audience;
+mod exchange;
 mod leaving;
 mod link;
 mod peers;
@@ -12,8 +14,8 @@ mod reconcile;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 
+use arrival::Arrival;
 use bytes::Bytes;
 use link::{Inbound, Link};
 use peers::PeerTable;
@@ -22,21 +24,12 @@ use rand::rngs::StdRng;
 
 pub use peers::{PeerState, PeerView};
 
-use crate::answer::{Answer, Request, first_heads};
+use crate::answer::Request;
 use crate::catalog::{Catalog, Prefix};
-use crate::id::{ConnId, DocId, EndpointId, NodeName};
+use crate::id::{ConnId, EndpointId, NodeName};
 use crate::io::{CloseReason, Closed, Effect, Event, Input};
 use crate::limits;
-use crate::replica::{WriteError, Written};
-use crate::wire::{Frame, Hello, Want, WantStage};
-
-/// Two connections of one pair that are made within this time of each other were dialled at once, in
-/// milliseconds.
-const RACE_MS: u64 = 5_000;
-
-/// How long the connection that is kept may come later than the end of the one that is given up, in
-/// milliseconds.
-const SWITCH_MS_MAX: u64 = 1_000;
+use crate::wire::Frame;
 
 /// One node's view of its mesh.
 #[derive(Debug)]
@@ -53,15 +46,6 @@ pub struct Hub {
     switching: BTreeMap<EndpointId, (u64, NodeName)>,
     leaving: leaving::Leaving,
     effects: Vec<Effect>,
-}
-
-/// A connection that was just admitted.
-struct Arrival {
-    conn: ConnId,
-    peer: EndpointId,
-    hello: Hello,
-    dialed: bool,
-    address: Option<SocketAddr>,
 }
 
 impl Hub {
@@ -172,72 +156,6 @@ impl Hub {
         }
     }
 
-    fn admitted(&mut self, now_ms: u64, arrival: Arrival) {
-        let Arrival { conn, peer, hello, dialed, address } = arrival;
-        if peer == self.me {
-            let at = address.map(|at| format!(" at {at}")).unwrap_or_default();
-            self.close(conn, CloseReason::IdentityElsewhere);
-            self.notify(Event::SelfElsewhere { detail: format!("it connected to this node{at}") });
-            return;
-        }
-        let old = self.peers.conn(peer).and_then(|old| Some((old, self.links.get(&old)?)));
-        let mut fresh = self.switching.remove(&peer).is_none();
-        if let Some((old, link)) = old {
-            let restarted = link.incarnation != hello.incarnation;
-            let preferred = link.dialed == (self.me < peer);
-            // Both dialled at once: the connection that the smaller id made stays. Later than that, a
-            // peer that dials again has lost the old one.
-            let raced = link.dialed != dialed && now_ms < link.since_ms + RACE_MS;
-            if !restarted && raced && preferred {
-                self.close(conn, CloseReason::Duplicate);
-                return;
-            }
-            if restarted {
-                let name = link.name.clone();
-                self.close(old, CloseReason::IdentityElsewhere);
-                self.notify(Event::PeerDisconnected {
-                    peer,
-                    name,
-                    reason: "a newer process of this node has connected".to_owned(),
-                });
-            } else {
-                fresh = false;
-                self.close(old, CloseReason::Duplicate);
-            }
-        }
-        let Hello { name, incarnation } = hello;
-        self.links.insert(conn, Link::new(now_ms, peer, name.clone(), incarnation, dialed));
-        let addresses = self.peers.connected(now_ms, peer, conn, name.clone(), address);
-        if fresh {
-            self.notify(Event::PeerConnected { peer, name, addresses });
-        }
-    }
-
-    fn closed(&mut self, now_ms: u64, conn: ConnId, why: Closed) {
-        let Some(link) = self.links.remove(&conn) else {
-            return;
-        };
-        self.forget_inbound(&link.name);
-        let reason = match &why {
-            Closed::Goodbye => "it said goodbye".to_owned(),
-            Closed::Duplicate => "another connection to it is in use".to_owned(),
-            Closed::IdentityElsewhere => {
-                let detail = format!("{} was connected to by a newer process with this name", link.name);
-                self.notify(Event::SelfElsewhere { detail });
-                "it found another process with this node's name".to_owned()
-            }
-            Closed::Lost(reason) => reason.clone(),
-        };
-        if self.peers.conn(link.peer) == Some(conn) {
-            self.peers.disconnected(now_ms, link.peer, &why, reason.clone(), &mut self.rng);
-            if why == Closed::Duplicate {
-                self.switching.insert(link.peer, (now_ms + SWITCH_MS_MAX, link.name));
-            } else {
-                self.notify(Event::PeerDisconnected { peer: link.peer, name: link.name, reason });
-            }
-        }
-    }
-
     fn sent(&mut self, now_ms: u64, conn: ConnId, bytes: usize) {
         if let Some(link) = self.links.get_mut(&conn) {
             link.sent(now_ms, bytes);
@@ -295,88 +213,5 @@ impl Hub {
         // As if the peer had gone, so that the table notes the reason and backs off.
         self.closed(now_ms, conn, Closed::Lost(reason.clone()));
         self.effects.push(Effect::Close { conn, reason: CloseReason::BrokenRule(reason) });
-    }
-
-    fn reply(&mut self, now_ms: u64, conn: ConnId, reply: reconcile::Reply) {
-        let Some(link) = self.links.get_mut(&conn) else {
-            return;
-        };
-        if link.unsent_bytes > limits::SEND_WINDOW_BYTES {
-            // The peer does not read: the next probe finds what is dropped here.
-            return;
-        }
-        if reply.moves() {
-            link.touch(now_ms);
-        }
-        reply.whole.into_iter().for_each(|doc| link.ask(Request::Whole(doc)));
-        for frame in reply.frames {
-            self.send(conn, frame.encode());
-        }
-        self.pump(conn);
-    }
-
-    /// Reads more documents for a peer while its window is open.
-    fn pump(&mut self, conn: ConnId) {
-        let Some(link) = self.links.get_mut(&conn) else {
-            return;
-        };
-        while let Some(requests) = link.next_requests() {
-            self.effects.push(Effect::Answer { conn, requests });
-        }
-    }
-
-    fn answered(&mut self, now_ms: u64, conn: ConnId, answer: Answer) {
-        let Some(link) = self.links.get_mut(&conn) else {
-            return;
-        };
-        link.answered(now_ms, answer.rest);
-        let mut frames = audience::pack(answer.changes, true, &[]);
-        frames.extend(reconcile::wants(answer.wants));
-        for frame in frames {
-            self.send(conn, frame.encode());
-        }
-        self.pump(conn);
-    }
-
-    /// What a job that came from a peer means for its connection.
-    fn merged(
-        &mut self,
-        now_ms: u64,
-        conn: ConnId,
-        from: &NodeName,
-        repair: bool,
-        (doc, result): (&DocId, &Result<Written, WriteError>),
-    ) {
-        if let Some(inbound) = self.inbound.get_mut(from) {
-            inbound.merged += 1;
-        }
-        let Some(link) = self.links.get_mut(&conn) else {
-            self.forget_inbound(from);
-            return;
-        };
-        if repair && result.as_ref().is_ok_and(|written| written.seq.is_some()) {
-            link.repaired();
-        }
-        match result {
-            Ok(written) if written.missing => {
-                let heads = first_heads(&written.heads);
-                let want = Want { doc: doc.clone(), stage: WantStage::Heads, heads, have: Vec::new() };
-                self.send(conn, Frame::Want(vec![want]).encode());
-            }
-            Ok(_) => {}
-            Err(problem @ WriteError::Refused { .. }) => {
-                self.close_broken(now_ms, conn, format!("it sent changes that were refused: {problem}"));
-            }
-            // Nothing the peer could do about it; the next reconciliation tries again.
-            Err(_) => {}
-        }
-    }
-
-    /// Drops the counts of a peer that is gone when nothing of it is on its way to the disk.
-    fn forget_inbound(&mut self, name: &NodeName) {
-        let is_linked = self.links.values().any(|link| link.name == *name);
-        if !is_linked && self.inbound.get(name).is_some_and(|inbound| inbound.is_idle()) {
-            self.inbound.remove(name);
-        }
     }
 }

@@ -1,12 +1,16 @@
+use std::net::SocketAddr;
+
 use bytes::{Bytes, BytesMut};
 
+use super::arrival::RACE_MS;
 use super::*;
+use crate::answer::Answer;
 use crate::heads::ChangeHash;
 use crate::heads::Heads;
 use crate::id::NodeTag;
 use crate::replica::{Outcome, Source, Written};
 use crate::store::Action;
-use crate::wire::Decoder;
+use crate::wire::{Decoder, Hello, Want, WantStage};
 
 const ME: EndpointId = EndpointId([5; 32]);
 const SMALLER: EndpointId = EndpointId([1; 32]);

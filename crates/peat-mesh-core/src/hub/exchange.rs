@@ -1,0 +1,94 @@
+//! Answers to a peer, and what became of its changes.
+
+use super::{Hub, audience, reconcile};
+use crate::answer::{Answer, Request, first_heads};
+use crate::id::{ConnId, DocId, NodeName};
+use crate::io::Effect;
+use crate::limits;
+use crate::replica::{WriteError, Written};
+use crate::wire::{Frame, Want, WantStage};
+
+impl Hub {
+    pub(super) fn reply(&mut self, now_ms: u64, conn: ConnId, reply: reconcile::Reply) {
+        let Some(link) = self.links.get_mut(&conn) else {
+            return;
+        };
+        if link.unsent_bytes > limits::SEND_WINDOW_BYTES {
+            // The peer does not read: the next probe finds what is dropped here.
+            return;
+        }
+        if reply.moves() {
+            link.touch(now_ms);
+        }
+        reply.whole.into_iter().for_each(|doc| link.ask(Request::Whole(doc)));
+        for frame in reply.frames {
+            self.send(conn, frame.encode());
+        }
+        self.pump(conn);
+    }
+
+    /// Reads more documents for a peer while its window is open.
+    pub(super) fn pump(&mut self, conn: ConnId) {
+        let Some(link) = self.links.get_mut(&conn) else {
+            return;
+        };
+        while let Some(requests) = link.next_requests() {
+            self.effects.push(Effect::Answer { conn, requests });
+        }
+    }
+
+    pub(super) fn answered(&mut self, now_ms: u64, conn: ConnId, answer: Answer) {
+        let Some(link) = self.links.get_mut(&conn) else {
+            return;
+        };
+        link.answered(now_ms, answer.rest);
+        let mut frames = audience::pack(answer.changes, true, &[]);
+        frames.extend(reconcile::wants(answer.wants));
+        for frame in frames {
+            self.send(conn, frame.encode());
+        }
+        self.pump(conn);
+    }
+
+    /// What a job that came from a peer means for its connection.
+    pub(super) fn merged(
+        &mut self,
+        now_ms: u64,
+        conn: ConnId,
+        from: &NodeName,
+        repair: bool,
+        (doc, result): (&DocId, &Result<Written, WriteError>),
+    ) {
+        if let Some(inbound) = self.inbound.get_mut(from) {
+            inbound.merged += 1;
+        }
+        let Some(link) = self.links.get_mut(&conn) else {
+            self.forget_inbound(from);
+            return;
+        };
+        if repair && result.as_ref().is_ok_and(|written| written.seq.is_some()) {
+            link.repaired();
+        }
+        match result {
+            Ok(written) if written.missing => {
+                let heads = first_heads(&written.heads);
+                let want = Want { doc: doc.clone(), stage: WantStage::Heads, heads, have: Vec::new() };
+                self.send(conn, Frame::Want(vec![want]).encode());
+            }
+            Ok(_) => {}
+            Err(problem @ WriteError::Refused { .. }) => {
+                self.close_broken(now_ms, conn, format!("it sent changes that were refused: {problem}"));
+            }
+            // Nothing the peer could do about it; the next reconciliation tries again.
+            Err(_) => {}
+        }
+    }
+
+    /// Drops the counts of a peer that is gone when nothing of it is on its way to the disk.
+    pub(super) fn forget_inbound(&mut self, name: &NodeName) {
+        let is_linked = self.links.values().any(|link| link.name == *name);
+        if !is_linked && self.inbound.get(name).is_some_and(|inbound| inbound.is_idle()) {
+            self.inbound.remove(name);
+        }
+    }
+}
