@@ -9,6 +9,7 @@ mod exchange;
 mod leaving;
 mod link;
 mod peers;
+mod presence;
 mod reconcile;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub struct Hub {
     /// is no news, and their names.
     switching: BTreeMap<EndpointId, (u64, NodeName)>,
     leaving: leaving::Leaving,
+    presence: presence::Presence,
     effects: Vec<Effect>,
 }
 
@@ -62,6 +64,7 @@ impl Hub {
             inbound: HashMap::new(),
             switching: BTreeMap::new(),
             leaving: leaving::Leaving::default(),
+            presence: presence::Presence::default(),
             effects: Vec::new(),
         }
     }
@@ -84,6 +87,9 @@ impl Hub {
             Input::Closed { conn, why } => self.closed(now_ms, conn, why),
             Input::Committed(outcomes) => self.committed(now_ms, outcomes),
             Input::Answered { conn, answer } => self.answered(now_ms, conn, answer),
+            Input::Silent { conn } => self.silent(now_ms, conn),
+            Input::Heard { conn } => self.heard(now_ms, conn),
+            Input::Measured { conn, measure } => self.measured(now_ms, conn, measure),
             Input::Leaving => self.leave(now_ms),
         }
         self.due(now_ms);
@@ -95,7 +101,8 @@ impl Hub {
     pub fn next_wakeup(&self) -> Option<u64> {
         let links = self.links.values().filter_map(Link::next_wakeup);
         let switches = self.switching.values().map(|(until, _)| *until);
-        self.peers.next_wakeup().into_iter().chain(links).chain(switches).chain(self.leave_wakeup()).min()
+        let others = [self.peers.next_wakeup(), self.leave_wakeup(), self.presence_wakeup()];
+        links.chain(switches).chain(others.into_iter().flatten()).min()
     }
 
     /// All known peers, in the order of their names.
@@ -140,6 +147,7 @@ impl Hub {
         while let Some((peer, _)) = self.switching.iter().find(|(_, (until, _))| *until <= now_ms) {
             let peer = *peer;
             if let Some((_, name)) = self.switching.remove(&peer) {
+                self.links_changed(now_ms);
                 let reason = "it gave up the connection for another one that never came".to_owned();
                 self.notify(Event::PeerDisconnected { peer, name, reason });
             }
@@ -154,6 +162,7 @@ impl Hub {
         for (conn, reply) in replies {
             self.reply(now_ms, conn, reply);
         }
+        self.presence_due(now_ms);
     }
 
     fn sent(&mut self, now_ms: u64, conn: ConnId, bytes: usize) {
@@ -206,6 +215,7 @@ impl Hub {
                 self.inbound.entry(from.clone()).or_default().received += changes.documents.len() as u64;
                 self.effects.push(Effect::Merge { conn, from, changes });
             }
+            Frame::Presence(records) => self.presence_received(now_ms, conn, records),
         }
     }
 

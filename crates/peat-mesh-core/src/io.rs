@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::answer::{Answer, Request};
 use crate::id::{ConnId, EndpointId, NodeName};
+use crate::presence::Measure;
 use crate::replica::Outcome;
 use crate::wire::{Changes, Frame, Hello};
 
@@ -81,6 +82,23 @@ pub enum Input {
         conn: ConnId,
         /// What to send.
         answer: Answer,
+    },
+    /// Nothing at all has come over a connection for longer than is normal for it. It is not closed.
+    Silent {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Something has come again.
+    Heard {
+        /// On which connection.
+        conn: ConnId,
+    },
+    /// The path of a connection was measured.
+    Measured {
+        /// Which connection.
+        conn: ConnId,
+        /// What was found.
+        measure: Measure,
     },
     /// This node is about to stop: peers get what they lack now. See
     /// [`Hub::may_leave`](crate::hub::Hub::may_leave).
@@ -183,4 +201,54 @@ pub enum Event {
         /// How that was noticed, in words.
         detail: String,
     },
+    /// No chain of links leads to a node any more.
+    NodeUnreachable {
+        /// Who.
+        node: NodeRef,
+        /// Since when, on the hub's clock.
+        since_ms: u64,
+    },
+    /// A node that was unreachable can be reached again.
+    NodeReachable {
+        /// Who.
+        node: NodeRef,
+        /// How long it was unreachable, in milliseconds.
+        after_ms: u64,
+    },
+    /// Nodes that were reachable are not any more: they are off, or the formation is cut between them and
+    /// here. What was lost at about the same time is one event.
+    Partition {
+        /// Who was lost; not all of them when there are very many.
+        nodes: Vec<NodeRef>,
+        /// How many were lost.
+        count: usize,
+        /// Since when the first of them, on the hub's clock.
+        since_ms: u64,
+        /// Other nodes that can be reached now.
+        reachable: usize,
+        /// All that cannot be reached now.
+        unreachable: usize,
+    },
+    /// Nodes that were unreachable are not any more.
+    Healed {
+        /// Who was found; not all of them when there are very many.
+        nodes: Vec<NodeRef>,
+        /// How many were found.
+        count: usize,
+        /// How long the first of them was unreachable, in milliseconds.
+        after_ms: u64,
+        /// Other nodes that can be reached now.
+        reachable: usize,
+        /// All that cannot be reached now.
+        unreachable: usize,
+    },
+}
+
+/// A node in an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRef {
+    /// Who.
+    pub node: EndpointId,
+    /// Its name.
+    pub name: NodeName,
 }

@@ -50,6 +50,7 @@ pub mod hub;
 pub mod id;
 pub mod io;
 pub mod limits;
+pub mod presence;
 pub mod proof;
 pub mod replica;
 pub mod store;

@@ -66,6 +66,41 @@ pub const DIAL_GRACE_MS: u64 = 300;
 /// How often connected peers compare fingerprints, in milliseconds.
 pub const RECONCILE_EVERY_MS: u64 = 5_000;
 
+/// Most links listed in a presence record. In a full mesh it is all of them.
+pub const LINKS_PER_RECORD_MAX: usize = 64;
+/// Longest role or version in a presence record, in bytes.
+pub const LABEL_BYTES_MAX: usize = 32;
+/// Largest epoch, age or uptime in a presence record, in milliseconds: some 8,900 years.
+pub const PRESENCE_MS_MAX: u64 = 1 << 48;
+/// Most presence records in one frame.
+pub const PRESENCE_RECORDS_PER_FRAME_MAX: usize = 64;
+/// Most nodes of which the presence record is kept.
+pub const PRESENCE_RECORDS_COUNT_MAX: usize = 16_384;
+/// Presence records wait while a connection has more than this unsent, in bytes.
+pub const PRESENCE_WINDOW_BYTES: usize = SEND_WINDOW_BYTES / 4;
+/// Changes of a node's links within this time make one record, in milliseconds.
+pub const PRESENCE_COALESCE_MS: u64 = 200;
+/// A record in which nothing changes is made anew after this long, in milliseconds …
+pub const PRESENCE_REFRESH_MS_MIN: u64 = 60_000;
+/// … or after this for each node of the formation, if that is longer, in milliseconds.
+pub const PRESENCE_REFRESH_MS_PER_NODE: u64 = 100;
+/// What a record says of links does not count after so many of these periods without a new one.
+pub const PRESENCE_STALE_PERIODS: u64 = 3;
+/// A node that was unreachable or gone for this long is forgotten, in milliseconds.
+pub const PRESENCE_FORGET_MS: u64 = 24 * 60 * 60 * 1000;
+/// How often at most a new round-trip time or loss makes a record, in milliseconds.
+pub const PRESENCE_QUALITY_EVERY_MS: u64 = 10_000;
+/// How often at most a node outbids records of an earlier run of itself, in milliseconds.
+pub const PRESENCE_OUTBID_EVERY_MS: u64 = 5_000;
+/// Round-trip times that differ by less are the same, in microseconds.
+pub const RTT_CHANGE_US_MIN: u64 = 2_000;
+/// Losses that differ by less are the same, in packets of a thousand.
+pub const LOSS_CHANGE_PER_MILLE_MIN: u16 = 20;
+/// Nodes that are lost or found within this time are told of as one event, in milliseconds.
+pub const PARTITION_SETTLE_MS: u64 = 500;
+/// Most nodes named in one such event; the others are counted.
+pub const PARTITION_NAMES_MAX: usize = 64;
+
 /// A peer that asks for nothing for this long has all that a leaving node has, in milliseconds. More than a
 /// few round trips on a poor link.
 pub const LEAVE_QUIET_MS: u64 = 2_000;
@@ -80,6 +115,7 @@ const _: () = {
     assert!(DOCUMENT_JSON_BYTES_MAX * 2 <= FRAME_BYTES_MAX);
     assert!(CHANGES_FRAME_BYTES_TARGET < SEND_WINDOW_BYTES);
     assert!(SEND_WINDOW_BYTES < FRAME_BYTES_MAX);
+    assert!(PRESENCE_WINDOW_BYTES < SEND_WINDOW_BYTES);
     assert!(RANGE_ITEMS_MAX <= ITEMS_PER_FRAME_MAX);
     assert!(COLLECTION_BYTES_MAX + 1 + DOCUMENT_ID_BYTES_MAX <= u16::MAX as usize);
 };

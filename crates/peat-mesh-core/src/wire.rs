@@ -17,6 +17,7 @@
 
 mod decode;
 mod encode;
+mod presence;
 #[cfg(test)]
 mod tests;
 
@@ -27,11 +28,13 @@ pub use decode::Decoder;
 use crate::catalog::{Fingerprint, Position, Prefix, Summary};
 use crate::heads::{ChangeHash, Heads};
 use crate::id::{DocId, NodeName, NodeTag};
+use crate::presence::Record;
 
 /// The ALPN under which the frames are spoken.
 pub const ALPN: &[u8] = b"cap/automerge/1";
-/// The version of the frames and the handshake.
-pub const PROTOCOL_VERSION: u8 = 1;
+/// The version of the frames and the handshake. Version 2 added kind 9; kinds 10 (gossip of large
+/// formations) and 11 (what may cross a link) are reserved in it.
+pub const PROTOCOL_VERSION: u8 = 2;
 /// Bytes before the body of a frame.
 pub const HEADER_BYTES: usize = 6;
 
@@ -69,6 +72,12 @@ pub enum Frame {
     /// Kind 8: changes of documents.
     /// `repair: u8, a: var, a × 8 bytes, n: var, n × { doc: text, length: var, chunks }`
     Changes(Changes),
+    /// Kind 9: what nodes say of themselves, each the latest known to the sender.
+    /// `n: var, n × { origin: 32 bytes, name: text, role: text, version: text, epoch: var,
+    /// incarnation: u64, sequence: var, here: u8, age: var ms, uptime: var ms, total: var, m: var,
+    /// m × { peer: 8 bytes, silent: u8, path: u8 (0 unknown, 1 direct, 2 relay), family: u8 (0, 4 or 6),
+    /// address and port: 0, 6 or 18 bytes, rtt: var µs, loss: var ‰ } }`
+    Presence(Vec<Record>),
 }
 
 /// Who is speaking.
@@ -189,6 +198,7 @@ impl Frame {
             Self::Fetch(_) => "fetch",
             Self::Want(_) => "want",
             Self::Changes(_) => "changes",
+            Self::Presence(_) => "presence",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use peat_mesh_core::catalog::Prefix;
 use peat_mesh_core::document::{ActorId, Document};
+use peat_mesh_core::presence::NodeState;
 use peat_mesh_core::store::Store;
 use peat_mesh_core::{DocId, Heads};
 use serde_json::{Map, Value};
@@ -30,6 +31,20 @@ pub fn difference(world: &World) -> Option<String> {
         "{} has {} documents and {} has {}, with different fingerprints",
         names[0], wanted.count, names[1], found.count
     ))
+}
+
+/// The first node of which another one does not know that it can be reached; `None` when there is none.
+#[must_use]
+pub(crate) fn absence(world: &World) -> Option<String> {
+    let sites = world.sites();
+    let pairs = sites.iter().flat_map(|at| sites.iter().map(move |of| (*at, *of)));
+    let is_known = |at: Site, of: Site| {
+        let topology = world.topology(at);
+        let found = topology.nodes.into_iter().find(|node| node.node == world.machine(of).id);
+        found.is_some_and(|node| node.state == NodeState::Reachable)
+    };
+    let (at, of) = pairs.into_iter().find(|(at, of)| !is_known(*at, *of))?;
+    Some(format!("{} does not know that {} is there", world.name(at), world.name(of)))
 }
 
 /// Everything that must hold when all nodes run, nothing is cut and the mesh has come to rest.

@@ -15,6 +15,9 @@ use peat_mesh_core::limits;
 
 use crate::site::Site;
 
+/// An end to which nothing comes says so after so long, in milliseconds.
+const SILENT_AFTER_MS: u64 = 2_000;
+
 /// How bad the network is. Times are in milliseconds, probabilities between 0 and 1 for each frame or
 /// dial.
 #[derive(Debug, Clone)]
@@ -78,6 +81,10 @@ pub(crate) enum Happening {
     Deliver { conn: ConnId, frame: Vec<u8> },
     /// Bytes have left this end.
     Left { conn: ConnId, bytes: usize },
+    /// Nothing has come to this end for long.
+    Silence { conn: ConnId },
+    /// Something comes again.
+    Sound { conn: ConnId },
     /// This end closes; without `sure`, only if its peer cannot be reached then.
     Close { conn: ConnId, why: Closed, sure: bool },
 }
@@ -179,17 +186,20 @@ impl Network {
         for number in self.between(a, b) {
             for end in 0..2 {
                 let at_ms = now_ms + rng.random_range(self.weather.silence_ms.clone());
-                plan.push((
-                    at_ms,
-                    Happening::Close { conn: ConnId(number * 2 + end), why: silence(), sure: false },
-                ));
+                let conn = ConnId(number * 2 + end);
+                plan.push((at_ms, Happening::Close { conn, why: silence(), sure: false }));
+                plan.push((now_ms + SILENT_AFTER_MS, Happening::Silence { conn }));
             }
         }
         plan
     }
 
-    pub(crate) fn heal(&mut self, a: Site, b: Site) {
+    /// What is sent from now on gets through.
+    pub(crate) fn heal(&mut self, now_ms: u64, a: Site, b: Site) -> Plan {
         self.cuts.remove(&pair(a, b));
+        let ends =
+            self.between(a, b).into_iter().flat_map(|number| [0, 1].map(|end| ConnId(number * 2 + end)));
+        ends.map(|conn| (now_ms + 1, Happening::Sound { conn })).collect()
     }
 
     fn between(&self, a: Site, b: Site) -> Vec<u64> {

@@ -14,6 +14,8 @@ use crate::world::{Reply, World};
 const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 /// After the last fault, all nodes must hold the same within this time, in milliseconds.
 const CONVERGED_MS_MAX: u64 = 120_000;
+/// And all nodes must know that all can be reached within this time more, in milliseconds.
+const PRESENT_MS_MAX: u64 = 150_000;
 
 /// One thing that is done to the world. Machines and documents are numbered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,5 +241,13 @@ fn settle(world: &mut World) -> Result<u64, String> {
     world.set_weather(Weather::calm());
     world.run_for(12_000);
     world.run_until_converged(CONVERGED_MS_MAX)?;
+    // A record that the network lost comes again with the next one, which is a period away.
+    let until_ms = world.now_ms() + PRESENT_MS_MAX;
+    while let Some(problem) = checks::absence(world) {
+        if world.now_ms() >= until_ms {
+            return Err(format!("presence does not settle within {PRESENT_MS_MAX} ms: {problem}"));
+        }
+        world.run_for(1_000);
+    }
     Ok(converged_ms)
 }

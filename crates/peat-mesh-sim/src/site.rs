@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::hub::Hub;
+use peat_mesh_core::presence::{Label, Me};
 use peat_mesh_core::replica::{Job, Outcome, Replica, Source, Work};
 use peat_mesh_core::store::{MemoryStore, Store};
 use peat_mesh_core::{DocId, EndpointId, NodeName};
@@ -14,6 +15,8 @@ use serde_json::{Map, Value, json};
 
 use crate::ledger::Mark;
 
+/// Wall-clock time when a world begins.
+pub(crate) const BEGINNING_MS: u64 = 1_700_000_000_000;
 /// Jobs that share one commit.
 const BATCH_JOBS_MAX: usize = 1024;
 
@@ -107,20 +110,32 @@ pub(crate) struct Machine {
     /// How many processes there were.
     pub(crate) epoch: u64,
     pub(crate) process: Option<Process>,
+    /// By how much its clock is wrong when a process starts.
+    pub(crate) clock_error_ms: i64,
 }
 
 impl Machine {
     /// A new process on what the disk holds.
-    pub(crate) fn start(&mut self, rng: &mut StdRng) {
+    pub(crate) fn start(&mut self, rng: &mut StdRng, now_ms: u64) {
         let store = &self.disk.store;
         let catalog = Catalog::load(store).expect("a store in memory can be read");
         let mut actor = [0; 16];
         rng.fill(&mut actor);
         self.epoch += 1;
+        let incarnation = rng.random();
+        let label = |text| Label::new(text).expect("a label that fits");
+        let me = Me {
+            name: self.name.clone(),
+            role: label("node"),
+            version: label("0.0.0"),
+            epoch: (BEGINNING_MS + now_ms).saturating_add_signed(self.clock_error_ms),
+            incarnation,
+            started_ms: now_ms,
+        };
         self.process = Some(Process {
-            hub: Hub::new(self.id, catalog, rng.random()),
+            hub: Hub::new(self.id, catalog, rng.random()).announcing(me),
             replica: Replica::new(store, actor).expect("a store in memory can be read"),
-            incarnation: rng.random(),
+            incarnation,
             waiting: VecDeque::new(),
             committing: false,
             finished: VecDeque::new(),

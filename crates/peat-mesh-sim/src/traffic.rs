@@ -46,10 +46,16 @@ impl Traffic {
         self.kinds.get(kind).copied().unwrap_or_default()
     }
 
-    /// Frames that carry no changes: the price of finding out what differs.
+    /// Frames that are about documents.
+    #[must_use]
+    pub fn documents(&self) -> Count {
+        self.sum(|kind| kind != "presence")
+    }
+
+    /// Frames about documents that carry no changes: the price of finding out what differs.
     #[must_use]
     pub fn reconciliation(&self) -> Count {
-        self.sum(|kind| kind != "changes")
+        self.sum(|kind| kind != "changes" && kind != "presence")
     }
 
     /// How often changes of this document were sent to this site.

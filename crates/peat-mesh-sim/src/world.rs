@@ -8,6 +8,8 @@ mod trouble;
 use std::net::SocketAddr;
 
 use peat_mesh_core::hub::PeerView;
+use peat_mesh_core::io::Event as News;
+use peat_mesh_core::presence::Topology;
 use peat_mesh_core::replica::{Job, Source, Work};
 use peat_mesh_core::store::{MemoryStore, Store};
 use peat_mesh_core::{DocId, EndpointId, Heads, NodeName};
@@ -53,6 +55,7 @@ pub struct World {
     asked: Vec<Asked>,
     pub(crate) ledger: Ledger,
     traffic: Traffic,
+    news: Vec<(Site, u64, News)>,
     trace: Trace,
     largest_document_bytes: usize,
     peak_unsent_bytes: usize,
@@ -75,6 +78,7 @@ impl World {
             asked: Vec::new(),
             ledger: Ledger::default(),
             traffic: Traffic::default(),
+            news: Vec::new(),
             trace: Trace::new(),
             largest_document_bytes: 0,
             peak_unsent_bytes: 0,
@@ -117,8 +121,9 @@ impl World {
             backup: None,
             epoch: 0,
             process: None,
+            clock_error_ms: 0,
         };
-        machine.start(&mut self.rng);
+        machine.start(&mut self.rng, self.agenda.now_ms());
         self.machines.push(machine);
         site
     }
@@ -282,6 +287,17 @@ impl World {
     #[must_use]
     pub fn peers(&self, site: Site) -> Vec<PeerView> {
         self.machines[site.0].process.as_ref().map(|process| process.hub.peers()).unwrap_or_default()
+    }
+
+    /// What a node says of the formation; nothing while it is down.
+    #[must_use]
+    pub fn topology(&self, site: Site) -> Topology {
+        self.machines[site.0].process.as_ref().map(|process| process.hub.topology()).unwrap_or_default()
+    }
+
+    /// What the nodes told of, since this was last asked: who, when, what.
+    pub fn take_news(&mut self) -> Vec<(Site, u64, News)> {
+        std::mem::take(&mut self.news)
     }
 
     /// The most that ever waited to leave one end of a connection, in bytes.

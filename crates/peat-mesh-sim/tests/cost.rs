@@ -39,13 +39,13 @@ fn two_nodes_with_equal_documents_find_that_out_in_a_handful_of_frames() {
     for count in [0, 1, 100, 10_000] {
         let (mut world, alice, bob) = equal_pair(count);
         meet(&mut world, alice, bob);
-        let all = world.traffic().all();
+        let all = world.traffic().documents();
         assert!(all.frames <= 6 && all.bytes < 200, "{count} documents: {all:?}");
         // And again when they lose each other.
         world.reset_traffic();
         world.break_connections(alice, bob);
         world.run_until_quiet();
-        let all = world.traffic().all();
+        let all = world.traffic().documents();
         assert!(all.frames <= 6 && all.bytes < 200, "{count} documents: {all:?}");
     }
 }
@@ -56,9 +56,12 @@ fn an_idle_pair_compares_with_a_few_bytes_now_and_then() {
     meet(&mut world, alice, bob);
     world.reset_traffic();
     world.run_for(60_000);
-    let all = world.traffic().all();
-    println!("a minute of rest: {all:?}");
+    let all = world.traffic().documents();
+    let presence = world.traffic().kind("presence");
+    println!("a minute of rest: {all:?}, presence: {presence:?}");
     assert!(all.frames <= 2 * 15 && all.bytes <= 15 * 40, "{all:?}");
+    // Each says once or twice that it is still there.
+    assert!(presence.frames <= 4 && presence.bytes <= 4 * 100, "{presence:?}");
 }
 
 /// What it costs to find so many differences among 10,000 documents, without the changes themselves.
@@ -136,7 +139,7 @@ fn many_writes_at_once_share_commits_and_frames() {
         world.edit(alice, &format!("d/{number}"), Edit::Field);
     }
     world.run_until_quiet();
-    let all = world.traffic().all();
+    let all = world.traffic().documents();
     println!("1,000 writes at once: {all:?}");
     assert!(all.frames <= 12, "{all:?}");
     assert_eq!(world.traffic().documents_sent_to(bob), 1_000);
@@ -150,7 +153,7 @@ fn an_empty_node_that_joins_gets_each_document_once() {
     world.preload(alice, documents(2_000));
     meet(&mut world, alice, bob);
     let stored: u64 = (0..2_000).map(|number| chunk_bytes(&world, alice, &format!("d/{number}"))).sum();
-    let all = world.traffic().all();
+    let all = world.traffic().documents();
     println!("join: {all:?} for {stored} stored");
     assert_eq!(world.traffic().documents_sent_to(bob), 2_000);
     assert_eq!(world.traffic().documents_sent_to(alice), 0);

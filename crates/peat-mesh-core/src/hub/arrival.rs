@@ -61,6 +61,7 @@ impl Hub {
         }
         let Hello { name, incarnation } = hello;
         self.links.insert(conn, Link::new(now_ms, peer, name.clone(), incarnation, dialed));
+        self.presence_meets(now_ms, conn);
         let addresses = self.peers.connected(now_ms, peer, conn, name.clone(), address);
         if fresh {
             self.notify(Event::PeerConnected { peer, name, addresses });
@@ -72,6 +73,10 @@ impl Hub {
             return;
         };
         self.forget_inbound(&link.name);
+        self.links_changed(now_ms);
+        if why == Closed::Goodbye {
+            self.presence_goodbye(link.peer, link.incarnation);
+        }
         let reason = match &why {
             Closed::Goodbye => "it said goodbye".to_owned(),
             Closed::Duplicate => "another connection to it is in use".to_owned(),

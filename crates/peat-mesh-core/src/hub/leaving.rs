@@ -15,6 +15,7 @@ impl Hub {
     pub(super) fn leave(&mut self, now_ms: u64) {
         self.leaving.since_ms.get_or_insert(now_ms);
         self.links.values_mut().for_each(|link| link.compare_now(now_ms));
+        self.presence_leaves(now_ms);
     }
 
     /// Whether the connected peers have all that is here, as far as can be known; true without peers.

@@ -3,6 +3,7 @@
 use rand::{Rng, RngExt};
 
 use super::peers::PeerView;
+use super::presence::LinkPresence;
 use super::reconcile::{Queue, Reply, compare_all};
 use crate::answer::Request;
 use crate::catalog::{Catalog, Summary};
@@ -68,6 +69,7 @@ pub(super) struct Link {
     owed_at_ms: u64,
     /// … and whether one still is.
     answer_unsent: bool,
+    pub(super) presence: LinkPresence,
 }
 
 impl Link {
@@ -97,6 +99,7 @@ impl Link {
             sent_bytes: 0,
             owed_at_ms: now_ms,
             answer_unsent: false,
+            presence: LinkPresence::default(),
         }
     }
 
@@ -114,6 +117,7 @@ impl Link {
         view.documents_repaired = self.repaired_documents;
         view.bytes_sent = self.sent_bytes;
         view.bytes_unsent = self.unsent_bytes as u64;
+        view.silent_since_ms = self.presence.silent_since_ms;
     }
 
     fn is_answering(&self) -> bool {

@@ -79,6 +79,8 @@ pub struct PeerView {
     pub bytes_sent: u64,
     /// Bytes on their way to it.
     pub bytes_unsent: u64,
+    /// Since when nothing at all has come from it over its connection, on the caller's clock.
+    pub silent_since_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -298,6 +300,7 @@ impl Peer {
             documents_repaired: 0,
             bytes_sent: 0,
             bytes_unsent: 0,
+            silent_since_ms: None,
         }
     }
 }

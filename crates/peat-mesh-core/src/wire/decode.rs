@@ -34,7 +34,7 @@ impl Decoder {
     /// # Errors
     /// When the kind is unknown or the body would be longer than the limit.
     pub fn body_bytes(&self, header: &[u8; HEADER_BYTES]) -> Result<usize, WireError> {
-        if !(1..=8).contains(&header[0]) || header[1] != 0 {
+        if !(1..=9).contains(&header[0]) || header[1] != 0 {
             return Err(WireError::UnknownKind { kind: header[0] });
         }
         let bytes = u32::from_be_bytes([header[2], header[3], header[4], header[5]]);
@@ -76,6 +76,7 @@ impl Frame {
             6 => "fetch",
             7 => "want",
             8 => "changes",
+            9 => "presence",
             _ => return Err(WireError::UnknownKind { kind }),
         };
         let mut body = Body { frame, rest: body };
@@ -87,45 +88,46 @@ impl Frame {
             5 => Self::Items(body.items()?),
             6 => Self::Fetch(body.list("positions", limits::ITEMS_PER_FRAME_MAX, 16, Body::position)?),
             7 => Self::Want(body.list("wants", limits::ITEMS_PER_FRAME_MAX, 5, Body::want)?),
-            _ => Self::Changes(body.changes()?),
+            8 => Self::Changes(body.changes()?),
+            _ => Self::Presence(body.records()?),
         };
         if body.rest.is_empty() { Ok(decoded) } else { Err(WireError::Length { frame, what: "too long" }) }
     }
 }
 
-struct Body {
+pub(super) struct Body {
     frame: &'static str,
     rest: Bytes,
 }
 
 impl Body {
-    fn bad(&self, field: &'static str, reason: impl ToString) -> WireError {
+    pub(super) fn bad(&self, field: &'static str, reason: impl ToString) -> WireError {
         WireError::Field { frame: self.frame, field, reason: reason.to_string() }
     }
 
-    fn take(&mut self, bytes: usize) -> Result<Bytes, WireError> {
+    pub(super) fn take(&mut self, bytes: usize) -> Result<Bytes, WireError> {
         if self.rest.len() < bytes {
             return Err(WireError::Length { frame: self.frame, what: "too short" });
         }
         Ok(self.rest.split_to(bytes))
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let bytes = self.take(N)?;
         let mut array = [0; N];
         array.copy_from_slice(&bytes);
         Ok(array)
     }
 
-    fn u8(&mut self) -> Result<u8, WireError> {
+    pub(super) fn u8(&mut self) -> Result<u8, WireError> {
         Ok(self.array::<1>()?[0])
     }
 
-    fn u32(&mut self) -> Result<u32, WireError> {
+    pub(super) fn u32(&mut self) -> Result<u32, WireError> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 
-    fn var(&mut self) -> Result<u64, WireError> {
+    pub(super) fn var(&mut self) -> Result<u64, WireError> {
         let mut value = 0u64;
         for shift in (0..63).step_by(7) {
             let byte = self.u8()?;
@@ -150,7 +152,7 @@ impl Body {
         Ok(count)
     }
 
-    fn list<T>(
+    pub(super) fn list<T>(
         &mut self,
         field: &'static str,
         max: usize,
@@ -161,7 +163,7 @@ impl Body {
         (0..count).map(|_| read(self)).collect()
     }
 
-    fn text(&mut self, field: &'static str, bytes_max: usize) -> Result<String, WireError> {
+    pub(super) fn text(&mut self, field: &'static str, bytes_max: usize) -> Result<String, WireError> {
         let bytes = self.count(field, bytes_max, 1)?;
         String::from_utf8(self.take(bytes)?.into()).map_err(|_| self.bad(field, "not UTF-8"))
     }

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Changes, Frame, HEADER_BYTES, Hello, RangeGroup, RangeItems, Want};
+use super::{Changes, Frame, HEADER_BYTES, Hello, RangeGroup, RangeItems, Want, presence};
 use crate::catalog::{Position, Prefix, Summary};
 use crate::heads::ChangeHash;
 
@@ -50,6 +50,10 @@ impl Frame {
             Self::Changes(changes) => {
                 put_changes(&mut out, changes);
                 8
+            }
+            Self::Presence(records) => {
+                presence::put_records(&mut out, records);
+                9
             }
         };
         let body = (out.len() - HEADER_BYTES) as u32;
@@ -121,12 +125,12 @@ fn put_prefix(out: &mut BytesMut, prefix: Prefix) {
     out.put_slice(&prefix.first().0.to_be_bytes()[..bytes]);
 }
 
-fn put_text(out: &mut BytesMut, text: &str) {
+pub(super) fn put_text(out: &mut BytesMut, text: &str) {
     put_var(out, text.len() as u64);
     out.put_slice(text.as_bytes());
 }
 
-fn put_var(out: &mut BytesMut, mut value: u64) {
+pub(super) fn put_var(out: &mut BytesMut, mut value: u64) {
     while value >= 0x80 {
         out.put_u8(value as u8 | 0x80);
         value >>= 7;

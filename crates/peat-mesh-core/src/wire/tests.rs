@@ -2,7 +2,9 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::*;
+use crate::id::EndpointId;
 use crate::limits;
+use crate::presence::{Label, Link, Measure, PathKind, Stamp};
 
 fn doc(text: &str) -> DocId {
     text.parse().unwrap()
@@ -47,7 +49,73 @@ fn examples() -> Vec<(Frame, &'static str)> {
             "070000000028 0103632f7801 01 0101010101010101010101010101010101010101010101010101010101010101 00",
         ),
         (Frame::Changes(changes), "080000000013 01 01 0909090909090909 01 03632f78 03 616263"),
+        (
+            Frame::Presence(vec![record()]),
+            "090000000066 01 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa \
+             03612f30 046e6f6465 05302e312e30 80d095ffbc31 0000000000000102 07 01 05 e807 02 02 \
+             0101010101010101 00 01 04 0a0000022bc4 ac02 0a \
+             0202020202020202 01 02 00 00 00",
+        ),
     ]
+}
+
+fn record() -> Record {
+    let near = Measure {
+        path: PathKind::Direct,
+        address: Some("10.0.0.2:11204".parse().unwrap()),
+        rtt_us: 300,
+        loss_per_mille: 10,
+    };
+    let far = Measure { path: PathKind::Relay, ..Measure::default() };
+    Record {
+        origin: EndpointId([0xaa; 32]),
+        name: NodeName::new("a/0").unwrap(),
+        role: Label::new("node").unwrap(),
+        version: Label::new("0.1.0").unwrap(),
+        stamp: Stamp { epoch: 1_700_000_000_000, incarnation: 0x0102, sequence: 7 },
+        is_here: true,
+        age_ms: 5,
+        uptime_ms: 1_000,
+        links_total: 2,
+        links: vec![
+            Link { peer: NodeTag([1; 8]), is_silent: false, measure: near },
+            Link { peer: NodeTag([2; 8]), is_silent: true, measure: far },
+        ],
+    }
+}
+
+#[test]
+fn a_presence_record_that_breaks_a_rule_is_refused_with_the_field() {
+    let broken = |change: &dyn Fn(&mut Record)| {
+        let mut record = record();
+        change(&mut record);
+        match decode(&Frame::Presence(vec![record]).encode()) {
+            Err(WireError::Field { frame: "presence", field, .. }) => field,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(broken(&|record| record.links.reverse()), "link");
+    assert_eq!(broken(&|record| record.links[1].peer = NodeTag([1; 8])), "link");
+    assert_eq!(broken(&|record| record.links_total = 1), "number of links");
+    assert_eq!(broken(&|record| record.links[0].measure.loss_per_mille = 1_001), "loss");
+    assert_eq!(broken(&|record| record.links[0].measure.rtt_us = 1 << 32), "round-trip time");
+    assert_eq!(broken(&|record| record.age_ms = limits::PRESENCE_MS_MAX + 1), "age");
+    assert_eq!(broken(&|record| record.stamp.epoch = u64::MAX >> 1), "epoch");
+    let link = |n: u8| Link { peer: NodeTag([n; 8]), is_silent: false, measure: Measure::default() };
+    assert_eq!(
+        broken(&|record| {
+            record.links = (0..=limits::LINKS_PER_RECORD_MAX as u8).map(link).collect();
+            record.links_total = 65;
+        }),
+        "links"
+    );
+    // The role is behind the origin and the name.
+    let mut encoded = Frame::Presence(vec![record()]).encode().to_vec();
+    encoded[HEADER_BYTES + 1 + 32 + 4 + 1] = b' ';
+    assert!(matches!(decode(&encoded), Err(WireError::Field { field: "role", .. })));
+    let many = vec![record(); limits::PRESENCE_RECORDS_PER_FRAME_MAX + 1];
+    let refused = decode(&Frame::Presence(many).encode());
+    assert!(matches!(refused, Err(WireError::Field { field: "records", .. })));
 }
 
 fn decode(bytes: &[u8]) -> Result<Option<Frame>, WireError> {
@@ -55,7 +123,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Frame>, WireError> {
 }
 
 #[test]
-fn the_frames_of_version_1_keep_their_bytes() {
+fn the_frames_of_version_2_keep_their_bytes() {
     for (frame, golden) in examples() {
         let encoded = data_encoding::HEXLOWER.encode(&frame.encode());
         assert_eq!(encoded, golden.replace(' ', ""), "{frame:?}");
@@ -86,7 +154,7 @@ fn a_length_over_the_limit_is_refused_from_the_header_alone() {
         Decoder::with_limit(10).body_bytes(&[1, 0, 0, 0, 0, 11]),
         Err(WireError::TooLarge { .. })
     ));
-    assert!(matches!(decode(&[9, 0, 0, 0, 0, 0]), Err(WireError::UnknownKind { kind: 9 })));
+    assert!(matches!(decode(&[10, 0, 0, 0, 0, 0]), Err(WireError::UnknownKind { kind: 10 })));
 }
 
 #[test]
@@ -130,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_is_refused_or_gives_another_frame(which in 0usize..8, at in 0usize..400) {
+    fn a_flipped_bit_is_refused_or_gives_another_frame(which in 0usize..9, at in 0usize..400) {
         let (frame, _) = examples().swap_remove(which);
         let mut encoded = frame.encode().to_vec();
         let at = at % (encoded.len() * 8);

@@ -9,10 +9,7 @@ use rand::RngExt;
 use super::run::Event;
 use super::{Reply, World};
 use crate::network::{EndState, Happening, unsent_bytes_max};
-use crate::site::{Ask, Finished, Op, Planned, Site};
-
-/// Wall-clock time when a world begins.
-const BEGINNING_MS: u64 = 1_700_000_000_000;
+use crate::site::{Ask, BEGINNING_MS, Finished, Op, Planned, Site};
 
 /// Effects.
 impl World {
@@ -42,7 +39,10 @@ impl World {
                 let line = format!("{} believes that it runs elsewhere: {detail}", self.name(site));
                 self.ledger.violations.push(line);
             }
-            Effect::Notify(news) => self.note(site, &format!("{news:?}")),
+            Effect::Notify(news) => {
+                self.note(site, &format!("{news:?}"));
+                self.news.push((site, now_ms, news));
+            }
         }
     }
 

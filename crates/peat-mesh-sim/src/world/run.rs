@@ -143,6 +143,8 @@ impl World {
         let (Happening::Admit { conn }
         | Happening::Deliver { conn, .. }
         | Happening::Left { conn, .. }
+        | Happening::Silence { conn }
+        | Happening::Sound { conn }
         | Happening::Close { conn, .. }) = &happening;
         let conn = *conn;
         let Some(end) = self.net.end(conn) else { return };
@@ -156,6 +158,12 @@ impl World {
             }
             (Happening::Deliver { frame, .. }, EndState::Open) if self.net.is_through(conn) => {
                 self.deliver(conn, frame);
+            }
+            (Happening::Silence { .. }, EndState::Open) if !self.net.is_through(conn) => {
+                self.feed(site, epoch, Input::Silent { conn });
+            }
+            (Happening::Sound { .. }, EndState::Open) if self.net.is_through(conn) => {
+                self.feed(site, epoch, Input::Heard { conn });
             }
             (Happening::Close { why, sure, .. }, _) if sure || !self.net.is_through(conn) => {
                 self.close_end(conn, why);
@@ -196,7 +204,7 @@ impl World {
         let rest = body.split_off(HEADER_BYTES);
         match Frame::decode(body[0], rest.into()) {
             Ok(frame) => {
-                if !matches!(frame, Frame::Probe { .. } | Frame::InStep { .. }) {
+                if !matches!(frame, Frame::Probe { .. } | Frame::InStep { .. } | Frame::Presence(_)) {
                     self.worked_ms = self.agenda.now_ms();
                 }
                 self.feed(site, epoch, Input::Received { conn, frame });

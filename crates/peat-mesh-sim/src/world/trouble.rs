@@ -1,6 +1,7 @@
 //! What goes wrong in a world: cuts, crashes, old disks, and machines that move.
 
 use peat_mesh_core::DocId;
+use peat_mesh_core::io::Input;
 use rand::RngExt;
 
 use super::run::Event;
@@ -17,7 +18,19 @@ impl World {
 
     /// Undoes [`World::cut`].
     pub fn heal(&mut self, a: Site, b: Site) {
-        self.net.heal(a, b);
+        let plan = self.net.heal(self.agenda.now_ms(), a, b);
+        self.plan(plan);
+    }
+
+    /// Sets the clock of a machine wrong by so much, from its next start on.
+    pub fn set_clock_error_ms(&mut self, site: Site, error_ms: i64) {
+        self.machines[site.0].clock_error_ms = error_ms;
+    }
+
+    /// Tells a node that it is about to stop; it goes on running until [`World::crash`].
+    pub fn leave(&mut self, site: Site) {
+        let epoch = self.machines[site.0].epoch;
+        self.feed(site, epoch, Input::Leaving);
     }
 
     /// Cuts every link between the two groups.
@@ -29,7 +42,7 @@ impl World {
 
     /// Heals every link.
     pub fn heal_all(&mut self) {
-        self.net.links().into_iter().for_each(|(a, b)| self.net.heal(a, b));
+        self.net.links().into_iter().for_each(|(a, b)| self.heal(a, b));
     }
 
     /// Breaks the connections between two machines; the link stays.
@@ -61,7 +74,7 @@ impl World {
             return;
         }
         self.note(site, "starts");
-        self.machines[site.0].start(&mut self.rng);
+        self.machines[site.0].start(&mut self.rng, self.agenda.now_ms());
         for peer in self.net.neighbours(site) {
             let after_ms = self.rng.random_range(0..=50);
             self.discover(site, peer, after_ms);
