@@ -98,6 +98,7 @@ fn routes(room: Room) -> Router {
         .route("/api/v1/node", get(nodes::node))
         .route("/api/v1/peers", get(nodes::peers))
         .route("/api/v1/peers/{*id}", get(nodes::peer))
+        .route("/api/v1/topology", get(nodes::topology))
         .route("/api/v1/documents", get(documents::collections))
         .route("/api/v1/documents/{collection}", get(documents::list))
         .route("/api/v1/documents/{collection}/{id}", document)

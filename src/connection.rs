@@ -7,6 +7,7 @@ mod endpoint;
 mod guests;
 mod handshake;
 mod live;
+mod liveness;
 mod peer;
 mod strangers;
 
@@ -98,16 +99,6 @@ struct Shared {
     guests: guests::Guests,
 }
 
-fn path(connection: &Connection) -> Option<(Option<SocketAddr>, f64)> {
-    let paths = connection.paths();
-    let path = paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next())?;
-    let address = match path.remote_addr() {
-        TransportAddr::Ip(address) => Some(*address),
-        _ => None,
-    };
-    Some((address, path.rtt().as_secs_f64() * 1_000.0))
-}
-
 impl Network {
     /// Binds the sockets and starts to take connections.
     ///
@@ -126,6 +117,8 @@ impl Network {
         let cancel = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(endpoint.clone(), Arc::clone(&shared), cancel.clone()));
+        let (live, events, stop) = (shared.live.clone(), shared.events.clone(), cancel.clone());
+        tasks.spawn(async move { _ = stop.run_until_cancelled(liveness::watch(live, events)).await });
         Ok(Self { endpoint, shared, tasks, cancel })
     }
 
@@ -304,7 +297,7 @@ async fn take(shared: &Shared, incoming: iroh::endpoint::Incoming) -> Option<Tak
     match proven {
         Ok(taken) => Some(taken),
         Err(problem) => {
-            let address = path(&connection).and_then(|(address, _)| address);
+            let address = liveness::path(&connection).address;
             let stranger = EndpointId(*connection.remote_id().as_bytes());
             if problem.is_strange() {
                 shared.strangers.refused(stranger, address, &problem);

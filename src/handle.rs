@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use peat_mesh_core::hub::PeerView;
 use peat_mesh_core::io::Event;
+use peat_mesh_core::presence::{Measure, Topology};
 use peat_mesh_core::replica::{Job, Outcome, Source, Work, WriteError, Written};
 use peat_mesh_core::store::{Change, Page, Store, StoreError, StoredDocument};
 use peat_mesh_core::{ConnId, DocId, EndpointId, NodeName};
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) changes: broadcast::Sender<Change>,
     pub(crate) news: broadcast::Sender<Event>,
     pub(crate) peers: watch::Receiver<Arc<Vec<PeerView>>>,
+    pub(crate) topology: watch::Receiver<Arc<Topology>>,
     pub(crate) probes: Arc<dyn Probes>,
     pub(crate) stopping: CancellationToken,
 }
@@ -65,12 +67,14 @@ pub(crate) trait Probes: Send + Sync {
 }
 
 /// How packets reach a peer now.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
-    /// The address in use.
-    pub address: Option<SocketAddr>,
-    /// Round-trip time, in milliseconds.
-    pub rtt_ms: f64,
+    /// The way, its round-trip time and loss.
+    pub measure: Measure,
+    /// Bytes that went out over the connection, in UDP datagrams.
+    pub bytes_sent: u64,
+    /// Bytes that came in.
+    pub bytes_received: u64,
 }
 
 /// What discovery says about a peer beyond its addresses. It is shown, and not used to connect.
@@ -266,6 +270,28 @@ impl Handle {
     #[must_use]
     pub fn watch_peers(&self) -> watch::Receiver<Arc<Vec<PeerView>>> {
         self.shared.peers.clone()
+    }
+
+    /// Every node that the formation knows, as it looks from here. Times in it are in milliseconds since this
+    /// node started; see [`Handle::wall_clock_ms`].
+    #[must_use]
+    pub fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.shared.topology.borrow())
+    }
+
+    /// Tells when [`Handle::topology`] has changed.
+    #[must_use]
+    pub fn watch_topology(&self) -> watch::Receiver<Arc<Topology>> {
+        self.shared.topology.clone()
+    }
+
+    /// What this machine's clock shows, or showed, so many milliseconds after this node started: in milliseconds
+    /// since 1970.
+    #[must_use]
+    pub fn wall_clock_ms(&self, since_start_ms: i64) -> i64 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let uptime = self.shared.started.elapsed();
+        now.as_millis() as i64 - uptime.as_millis() as i64 + since_start_ms
     }
 
     /// The node's blobs.

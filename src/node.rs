@@ -13,6 +13,7 @@ mod answers;
 mod driver;
 mod folder;
 mod joining;
+mod presence;
 mod probes;
 mod providers;
 mod sources;
@@ -137,6 +138,7 @@ impl Node {
         let changes = broadcast::Sender::new(CHANGES_COUNT_MAX);
         let news = broadcast::Sender::new(NEWS_COUNT_MAX);
         let (peers, peers_seen) = watch::channel(Arc::default());
+        let (topology, topology_seen) = watch::channel(Arc::default());
         let stopping = CancellationToken::new();
         let stop = CancellationToken::new();
         let (leave, leaving) = oneshot::channel();
@@ -159,11 +161,13 @@ impl Node {
             changes,
             news: news.clone(),
             peers: peers_seen,
+            topology: topology_seen,
             probes: Arc::clone(&probes) as Arc<_>,
             stopping: stopping.clone(),
         });
         let driver = driver::Driver {
-            hub: Hub::new(identity.endpoint_id(), catalog, rand::random()),
+            hub: Hub::new(identity.endpoint_id(), catalog, rand::random())
+                .announcing(presence::me(&config, incarnation)),
             started,
             network,
             discovery,
@@ -172,6 +176,7 @@ impl Node {
             probes,
             news,
             peers,
+            topology,
         };
         let orders = driver::Orders { leaving, stop: stop.clone() };
         let driver = tokio::spawn(driver.run(connection_events, ways.committed, orders));

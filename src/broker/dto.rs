@@ -1,5 +1,7 @@
 //! The JSON shapes of the API, and nothing else. Core types change freely; these change with `docs/http.md`.
 
+mod topology;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use peat_mesh_core::hub::PeerState;
 use peat_mesh_core::io::Event;
 use peat_mesh_core::store::{self, Action, Origin, StoredDocument};
 use serde::Serialize;
+
+pub(super) use self::topology::{FormationNews, Topology};
 
 use crate::handle::{self, Handle};
 
@@ -81,9 +85,15 @@ pub(super) struct Peer {
     connected: bool,
     state: &'static str,
     since_secs: u64,
+    /// Since when nothing at all comes from it, over a connection that is still there.
+    silent_secs: Option<u64>,
     rtt_ms: Option<f64>,
+    /// The share of packets to it that were lost, lately.
+    loss: Option<f64>,
     /// The address that packets go to now.
     path: Option<SocketAddr>,
+    /// `direct` or `relay`.
+    path_kind: Option<&'static str>,
     addresses: Vec<SocketAddr>,
     last_error: Option<String>,
     next_dial_ms: Option<u64>,
@@ -93,6 +103,9 @@ pub(super) struct Peer {
     documents_to_merge: u64,
     documents_received: u64,
     bytes_sent: u64,
+    /// All of the connection, in UDP datagrams.
+    udp_bytes_sent: Option<u64>,
+    udp_bytes_received: Option<u64>,
     /// What discovery says about it: `peat.<key>` of its EndpointSlice.
     metadata: BTreeMap<String, String>,
     relay_url: Option<String>,
@@ -110,8 +123,13 @@ impl Peer {
             connected: view.state == PeerState::Connected,
             state: view.state.as_str(),
             since_secs: secs_ago(view.since_ms),
-            rtt_ms: path.as_ref().map(|path| (path.rtt_ms * 1000.0).round() / 1000.0),
-            path: path.and_then(|path| path.address),
+            silent_secs: view.silent_since_ms.map(secs_ago),
+            rtt_ms: path.as_ref().and_then(|path| topology::rtt_ms(&path.measure)),
+            loss: path.as_ref().map(|path| topology::loss(&path.measure)),
+            path_kind: path.as_ref().map(|path| path.measure.path.as_str()),
+            path: path.as_ref().and_then(|path| path.measure.address),
+            udp_bytes_sent: path.as_ref().map(|path| path.bytes_sent),
+            udp_bytes_received: path.as_ref().map(|path| path.bytes_received),
             addresses: view.addresses,
             last_error: view.last_error,
             next_dial_ms: view.next_dial_ms.map(|then_ms| then_ms.saturating_sub(now_ms)),

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use peat_mesh_core::hub::PeerState;
+use peat_mesh_core::presence::{NodeState, Topology};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -47,6 +48,7 @@ pub(super) async fn metrics(State(handle): State<Handle>) -> Result<Response, Ap
     let changes = ConstCounter::new(handle.last_seq()?);
     store.register("changes", "Changes written since the store was made", changes);
     peers(&handle.peers(), registry.sub_registry_with_prefix("peer"));
+    formation(&handle.topology(), registry.sub_registry_with_prefix("formation"));
 
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -80,6 +82,15 @@ fn node(handle: &Handle, registry: &mut Registry) {
     registry.register("ready_check", "Conditions of being ready: 1 holds, 0 does not", checks);
 }
 
+fn formation(topology: &Topology, registry: &mut Registry) {
+    let states = Family::<StateLabel, Gauge>::default();
+    for state in [NodeState::Reachable, NodeState::Unreachable, NodeState::Left] {
+        let count = topology.nodes.iter().filter(|node| node.state == state).count();
+        states.get_or_create(&StateLabel { state: state.as_str() }).set(count as i64);
+    }
+    registry.register("nodes", "Known nodes of the formation by state, this one included", states);
+}
+
 fn peers(peers: &[Peer], registry: &mut Registry) {
     let states = Family::<StateLabel, Gauge>::default();
     for state in [PeerState::Connected, PeerState::Dialing, PeerState::Waiting, PeerState::Lost] {
@@ -93,17 +104,21 @@ fn peers(peers: &[Peer], registry: &mut Registry) {
     let to_send = Family::<PeerLabel, Gauge>::default();
     let to_merge = Family::<PeerLabel, Gauge>::default();
     let rtt = Family::<PeerLabel, Gauge<f64, std::sync::atomic::AtomicU64>>::default();
+    let loss = Family::<PeerLabel, Gauge<f64, std::sync::atomic::AtomicU64>>::default();
+    let silent = Family::<PeerLabel, Gauge>::default();
     let mut order: Vec<&Peer> = peers.iter().collect();
     order.sort_by_key(|peer| peer.view.state != PeerState::Connected);
     for Peer { view, path, .. } in order.into_iter().take(PEERS_COUNT_MAX) {
         let name = view.name.as_ref().map_or_else(|| view.peer.to_string(), ToString::to_string);
         let label = PeerLabel { peer: name };
         connected.get_or_create(&label).set((view.state == PeerState::Connected).into());
+        silent.get_or_create(&label).set(view.silent_since_ms.is_some().into());
         in_step.get_or_create(&label).set(view.in_step.into());
         to_send.get_or_create(&label).set(view.documents_to_send as i64);
         to_merge.get_or_create(&label).set(view.documents_to_merge as i64);
         if let Some(path) = path {
-            rtt.get_or_create(&label).set(path.rtt_ms / 1_000.0);
+            rtt.get_or_create(&label).set(path.measure.rtt_us as f64 / 1_000_000.0);
+            loss.get_or_create(&label).set(f64::from(path.measure.loss_per_mille) / 1_000.0);
         }
     }
     registry.register("connected", "Whether the peer is connected", connected);
@@ -111,6 +126,8 @@ fn peers(peers: &[Peer], registry: &mut Registry) {
     registry.register("documents_to_send", "Documents waiting to be sent to the peer", to_send);
     registry.register("documents_to_merge", "Changes of the peer that are not on disk yet", to_merge);
     registry.register_with_unit("round_trip", "Round-trip time to the peer", Unit::Seconds, rtt);
+    registry.register_with_unit("loss", "Share of lost packets", Unit::Ratios, loss);
+    registry.register("silent", "Whether the peer is connected and nothing comes from it", silent);
 }
 
 /// Resident memory of this process, where the system tells.

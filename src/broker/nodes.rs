@@ -20,6 +20,11 @@ pub(super) async fn peers(State(handle): State<Handle>) -> Response {
     Json(dto::Peers { count: peers.len(), peers }).into_response()
 }
 
+/// Every node that the formation knows, as it looks from here.
+pub(super) async fn topology(State(handle): State<Handle>) -> Response {
+    Json(dto::Topology::new(&handle)).into_response()
+}
+
 /// One peer, by its name (which has a slash when it has a cluster) or its endpoint id.
 pub(super) async fn peer(
     State(handle): State<Handle>,

@@ -1,4 +1,4 @@
-//! `GET /api/v1/events`: document changes as server-sent events.
+//! `GET /api/v1/events`: document changes and news of the formation as server-sent events.
 //!
 //! A reader that comes back says where it was, in `Last-Event-ID` (browsers do that by themselves) or
 //! `?since=`. A stream ends when the node stops or its store cannot be read; the reader then comes back.
@@ -11,12 +11,16 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt};
+use peat_mesh_core::io::Event as News;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::Room;
 use super::dto;
 use super::error::ApiError;
 use super::feed::{Feed, Item};
 use super::params::{Params, Watch, number};
+use crate::handle::{Handle, RequestError};
 
 /// After how many seconds without an event a comment is sent, so that nothing in between closes the
 /// connection and a reader that is gone is noticed.
@@ -33,12 +37,12 @@ pub(super) async fn events(
         watch.since = Some(seq);
     }
     let place = room.stream()?;
-    let feed = Feed::open(room.handle.clone(), watch)?;
+    let handle = room.handle;
+    let news = handle.news();
+    let feed = Feed::open(handle.clone(), watch)?;
     let start = stream::iter([start(&feed)]);
-    let changes = stream::unfold((feed, place), async |(mut feed, place)| {
-        let event = next(&mut feed).await?;
-        Some((event, (feed, place)))
-    });
+    let reader = Reader { feed, news, handle, _place: place };
+    let changes = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
     let events = start.chain(changes).map(Ok::<_, Infallible>);
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(KEEP_ALIVE_SECS)).text("keep-alive");
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
@@ -59,8 +63,34 @@ fn start(feed: &Feed) -> Event {
     Event::default().id(feed.at().to_string())
 }
 
-async fn next(feed: &mut Feed) -> Option<Event> {
-    let item = match feed.next().await {
+struct Reader {
+    feed: Feed,
+    news: broadcast::Receiver<News>,
+    handle: Handle,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            tokio::select! {
+                item = self.feed.next() => return change(item),
+                news = self.news.recv() => match news {
+                    // Without an id: where a reader resumes is a place in the changes.
+                    Ok(news) => if let Some(news) = dto::FormationNews::new(&self.handle, &news) {
+                        return Event::default().event(news.name()).json_data(&news).ok();
+                    },
+                    // How things stand is at `/api/v1/topology`.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                },
+            }
+        }
+    }
+}
+
+fn change(item: Result<Option<Item>, RequestError>) -> Option<Event> {
+    let item = match item {
         Ok(item) => item?,
         Err(error) => {
             // Converted for the log alone: the status has been sent long ago.

@@ -150,7 +150,11 @@ impl Session {
 
     async fn send_news(&mut self, news: Result<Event, RecvError>) -> Result<(), End> {
         let frames: Vec<_> = match news {
-            Ok(event) => dto::PeerNews::new(event).iter().map(text).collect(),
+            Ok(event) => {
+                let formation = dto::FormationNews::new(&self.handle, &event);
+                let formation = formation.map(|news| text(&news.typed()));
+                dto::PeerNews::new(event).iter().map(text).chain(formation).collect()
+            }
             // Too much has happened to tell it all: how things stand now is worth more.
             Err(RecvError::Lagged(_)) => {
                 self.handle.peers().into_iter().map(|peer| text(&dto::PeerNews::of(peer))).collect()

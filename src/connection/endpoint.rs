@@ -13,8 +13,8 @@ use super::Settings;
 
 /// How long a peer may be silent before it counts as gone, in milliseconds.
 const IDLE_MS_MAX: u32 = 12_000;
-/// How often a quiet connection shows that it lives, in milliseconds.
-const KEEP_ALIVE_MS: u64 = 3_000;
+/// How often a quiet connection shows that it lives, in milliseconds. [`super::liveness`] counts on it.
+const KEEP_ALIVE_MS: u64 = 1_000;
 /// What the stream of one connection may have on its way to this node, in bytes: 1,024 packets of the
 /// smallest size. The QUIC library gives up a connection whose stream has more than 1,024 holes, which a
 /// larger window reaches when a busy machine drops packets.

@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use iroh::endpoint::Connection;
+use peat_mesh_core::presence::Measure;
 use peat_mesh_core::{ConnId, EndpointId};
 use tokio::sync::{mpsc, watch};
+
+use super::liveness;
 
 /// The admitted connections.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +23,21 @@ pub struct Live {
 #[derive(Debug, Default)]
 struct Table {
     next: u64,
-    connections: HashMap<ConnId, (Connection, Option<mpsc::Sender<Bytes>>)>,
+    connections: HashMap<ConnId, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    connection: Connection,
+    outbox: Option<mpsc::Sender<Bytes>>,
+    /// The path as it was a moment ago.
+    measure: Measure,
+}
+
+impl Entry {
+    fn peer(&self) -> EndpointId {
+        EndpointId(*self.connection.remote_id().as_bytes())
+    }
 }
 
 impl Live {
@@ -29,10 +46,11 @@ impl Live {
     }
 
     pub(super) fn add(&self, connection: Connection, outbox: mpsc::Sender<Bytes>) -> ConnId {
+        let measure = liveness::path(&connection);
         let conn = self.with(|table| {
             table.next += 1;
             let conn = ConnId(table.next);
-            table.connections.insert(conn, (connection, Some(outbox)));
+            table.connections.insert(conn, Entry { connection, outbox: Some(outbox), measure });
             conn
         });
         self.changes.send_replace(());
@@ -45,16 +63,16 @@ impl Live {
     }
 
     pub(super) fn connection(&self, conn: ConnId) -> Option<Connection> {
-        self.with(|table| table.connections.get(&conn).map(|(connection, _)| connection.clone()))
+        self.with(|table| table.connections.get(&conn).map(|entry| entry.connection.clone()))
     }
 
     pub(super) fn outbox(&self, conn: ConnId) -> Option<mpsc::Sender<Bytes>> {
-        self.with(|table| table.connections.get(&conn)?.1.clone())
+        self.with(|table| table.connections.get(&conn)?.outbox.clone())
     }
 
     /// Takes the way to every connection, which then ends when all that it was given has arrived.
     pub(super) fn take_outboxes(&self) {
-        self.with(|table| table.connections.values_mut().for_each(|(_, outbox)| *outbox = None));
+        self.with(|table| table.connections.values_mut().for_each(|entry| entry.outbox = None));
     }
 
     pub(super) async fn until_empty(&self) {
@@ -65,10 +83,8 @@ impl Live {
 
     /// The peers that are connected and admitted.
     pub(super) fn peers(&self) -> Vec<EndpointId> {
-        let mut peers: Vec<EndpointId> = self.with(|table| {
-            let connections = table.connections.values();
-            connections.map(|(connection, _)| EndpointId(*connection.remote_id().as_bytes())).collect()
-        });
+        let mut peers: Vec<EndpointId> =
+            self.with(|table| table.connections.values().map(Entry::peer).collect());
         peers.sort_unstable();
         peers.dedup();
         peers
@@ -76,10 +92,7 @@ impl Live {
 
     /// Whether this peer has an admitted connection now.
     pub(super) fn is_admitted(&self, peer: EndpointId) -> bool {
-        self.with(|table| {
-            let mut connections = table.connections.values();
-            connections.any(|(connection, _)| *connection.remote_id().as_bytes() == peer.0)
-        })
+        self.with(|table| table.connections.values().any(|entry| entry.peer() == peer))
     }
 
     /// Waits until [`Live::is_admitted`] says this.
@@ -90,16 +103,32 @@ impl Live {
 
     /// The address in use towards a peer.
     pub(super) fn address(&self, peer: EndpointId) -> Option<SocketAddr> {
-        let connection = self.with(|table| {
-            let mut connections = table.connections.values().map(|(connection, _)| connection);
-            connections.find(|connection| *connection.remote_id().as_bytes() == peer.0).cloned()
-        })?;
-        super::path(&connection)?.0
+        let is_meant = |entry: &&Entry| entry.peer() == peer;
+        self.with(|table| table.connections.values().find(is_meant)?.measure.address)
     }
 
-    /// The address and the round-trip time in milliseconds of the path in use.
+    /// All admitted connections.
+    pub(super) fn connections(&self) -> Vec<(ConnId, Connection)> {
+        let pair = |(conn, entry): (&ConnId, &Entry)| (*conn, entry.connection.clone());
+        self.with(|table| table.connections.iter().map(pair).collect())
+    }
+
+    pub(super) fn measured(&self, conn: ConnId, measure: &Measure) {
+        self.with(|table| {
+            if let Some(entry) = table.connections.get_mut(&conn) {
+                entry.measure.clone_from(measure);
+            }
+        });
+    }
+
+    /// How packets reach the peer, and how many bytes went out and came in over the connection, in UDP datagrams.
     #[must_use]
-    pub fn path(&self, conn: ConnId) -> Option<(Option<SocketAddr>, f64)> {
-        super::path(&self.connection(conn)?)
+    pub fn path(&self, conn: ConnId) -> Option<(Measure, [u64; 2])> {
+        let (connection, measure) = self.with(|table| {
+            let entry = table.connections.get(&conn)?;
+            Some((entry.connection.clone(), entry.measure.clone()))
+        })?;
+        let stats = connection.stats();
+        Some((measure, [stats.udp_tx.bytes, stats.udp_rx.bytes]))
     }
 }

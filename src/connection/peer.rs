@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::handshake::Proven;
-use super::{ConnEvent, OUTBOX_FRAMES_MAX, Shared, path};
+use super::{ConnEvent, OUTBOX_FRAMES_MAX, Shared, liveness};
 
 /// Close codes of the protocol.
 pub(super) const GOODBYE: u32 = 0;
@@ -48,7 +48,7 @@ pub(super) async fn run(
     let Proven { peer, hello, send, recv } = proven;
     let (outbox, frames) = mpsc::channel(OUTBOX_FRAMES_MAX);
     let conn = shared.live.add(connection.clone(), outbox);
-    let address = path(&connection).and_then(|(address, _)| address);
+    let address = liveness::path(&connection).address;
     let admitted = Input::Admitted { conn, peer, hello, dialed, address };
     if shared.events.send(admitted.into()).await.is_ok() {
         let ended = tokio::select! {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use peat_mesh_core::EndpointId;
 use peat_mesh_core::hub::{Hub, PeerView};
 use peat_mesh_core::io::{CloseReason, Effect, Event, Input};
+use peat_mesh_core::presence::Topology;
 use peat_mesh_core::replica::{Job, Outcome, Source, Work};
 use peat_mesh_core::store::Store;
 use peat_mesh_core::wire::Changes;
@@ -18,6 +19,7 @@ use tracing::{info, warn};
 
 use super::answers::Answers;
 use super::joining::Joining;
+use super::presence;
 use super::probes::NodeProbes;
 use super::writer::Merge;
 use crate::connection::{self, ConnEvent, Network};
@@ -38,6 +40,7 @@ pub(super) struct Driver {
     pub(super) probes: Arc<NodeProbes>,
     pub(super) news: broadcast::Sender<Event>,
     pub(super) peers: watch::Sender<Arc<Vec<PeerView>>>,
+    pub(super) topology: watch::Sender<Arc<Topology>>,
 }
 
 /// What the loop holds beside its rooms.
@@ -50,6 +53,7 @@ struct Desk {
     dial_failures: HashMap<EndpointId, String>,
     view_due_ms: Option<u64>,
     viewed_ms: u64,
+    topology_version: Option<u64>,
     joining: Joining,
     /// Whether discovery has told all peers that it knew at the start.
     is_list_complete: bool,
@@ -78,6 +82,7 @@ impl Driver {
             dial_failures: HashMap::new(),
             view_due_ms: None,
             viewed_ms: 0,
+            topology_version: None,
             joining: Joining::default(),
             is_list_complete: false,
             leaving: None,
@@ -226,7 +231,7 @@ impl Driver {
                 self.probes.set_self_elsewhere(detail.clone());
                 warn!("{detail}. Give each node its own HOSTNAME, or each cluster a PEAT_CLUSTER");
             }
-            _ => {}
+            other => presence::tell(other, self.now_ms()),
         }
         // Nobody may be listening.
         let _ = self.news.send(event);
@@ -250,6 +255,10 @@ impl Driver {
                 }
                 changed
             });
+            let version = self.hub.topology_version();
+            if desk.topology_version.replace(version) != Some(version) {
+                self.topology.send_replace(Arc::new(self.hub.topology()));
+            }
         }
     }
 }

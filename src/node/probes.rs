@@ -114,7 +114,8 @@ impl NodeProbes {
 
 impl Probes for NodeProbes {
     fn path(&self, conn: ConnId) -> Option<Path> {
-        self.live.path(conn).map(|(address, rtt_ms)| Path { address, rtt_ms })
+        let (measure, [bytes_sent, bytes_received]) = self.live.path(conn)?;
+        Some(Path { measure, bytes_sent, bytes_received })
     }
 
     fn said(&self, peer: EndpointId) -> Said {

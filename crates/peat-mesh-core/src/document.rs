@@ -57,6 +57,7 @@ use serde_json::{Map, Value};
 
 pub use self::parse::{ParseError, parse_object};
 pub use self::sync::Merged;
+pub use self::time::print as print_moment;
 pub use self::value::ValueError;
 use crate::heads::Heads;
 

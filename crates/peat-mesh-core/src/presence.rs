@@ -191,6 +191,12 @@ impl Label {
     }
 }
 
+impl Default for Label {
+    fn default() -> Self {
+        Self("unknown".into())
+    }
+}
+
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -14,9 +14,10 @@ use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::document::{ActorId, Document};
 use peat_mesh_core::hub::Hub;
 use peat_mesh_core::io::{Event, Input};
+use peat_mesh_core::presence::{Label, Link, Me, Measure, PathKind, Record, Stamp};
 use peat_mesh_core::replica::{Job, Replica, Source, Work, Written};
 use peat_mesh_core::store::{Change, MemoryStore, Origin, Store};
-use peat_mesh_core::wire::Hello;
+use peat_mesh_core::wire::{Frame, Hello};
 use peat_mesh_core::{ConnId, DocId, EndpointId, NodeName};
 use serde_json::{Map, Value};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -37,6 +38,7 @@ pub(super) const BROADCAST_CHANGES: usize = 4;
 
 pub(super) const CONNECTED: EndpointId = EndpointId([0xab; 32]);
 pub(super) const UNNAMED: EndpointId = EndpointId([0xcd; 32]);
+const LOST: EndpointId = EndpointId([0xef; 32]);
 
 fn store() -> MemoryStore {
     MemoryStore::new()
@@ -64,7 +66,9 @@ struct Fixed {
 impl Probes for Fixed {
     fn path(&self, conn: ConnId) -> Option<Path> {
         assert_eq!(conn, ConnId(7));
-        Some(Path { address: Some("10.0.0.2:11204".parse().unwrap()), rtt_ms: 0.123_456 })
+        let address = Some("10.0.0.2:11204".parse().unwrap());
+        let measure = Measure { path: PathKind::Direct, address, rtt_us: 123, loss_per_mille: 20 };
+        Some(Path { measure, bytes_sent: 5_000, bytes_received: 6_000 })
     }
 
     fn said(&self, peer: EndpointId) -> Said {
@@ -121,9 +125,19 @@ impl Blobs for NoBlobs {
     }
 }
 
-/// Two peers: `alpha/peat-mesh-1` is connected, the other is known by its endpoint id only.
-fn peers() -> watch::Receiver<Arc<Vec<peat_mesh_core::hub::PeerView>>> {
-    let mut hub = Hub::new(EndpointId([1; 32]), Catalog::default(), 7);
+/// Two peers: `alpha/peat-mesh-1` is connected, the other is known by its endpoint id only. And `beta/lost`, of
+/// which the first one has told.
+fn hub() -> Hub {
+    let label = |text| Label::new(text).unwrap();
+    let me = Me {
+        name: NodeName::new("peat-mesh-0").unwrap(),
+        role: label("node"),
+        version: label("0.1.0"),
+        epoch: 1,
+        incarnation: 2,
+        started_ms: 0,
+    };
+    let mut hub = Hub::new(EndpointId([1; 32]), Catalog::default(), 7).announcing(me);
     let name = NodeName::new("alpha/peat-mesh-1").unwrap();
     hub.handle(
         0,
@@ -139,7 +153,26 @@ fn peers() -> watch::Receiver<Arc<Vec<peat_mesh_core::hub::PeerView>>> {
     hub.handle(0, Input::PeerSeen { peer: UNNAMED, name: None, addresses });
     hub.handle(500, Input::Tick);
     hub.handle(600, Input::DialFailed { peer: UNNAMED, reason: "nobody answers".to_owned() });
-    watch::channel(Arc::new(hub.peers())).1
+    let address = Some("10.0.0.2:11204".parse().unwrap());
+    let measure = Measure { path: PathKind::Direct, address, rtt_us: 123, loss_per_mille: 20 };
+    hub.handle(700, Input::Measured { conn: ConnId(7), measure: measure.clone() });
+    let record = |origin, name, links: Vec<Link>| Record {
+        origin,
+        name: NodeName::new(name).unwrap(),
+        role: label("gateway"),
+        version: label("0.1.0"),
+        stamp: Stamp { epoch: 1, incarnation: 3, sequence: 1 },
+        is_here: true,
+        age_ms: 0,
+        uptime_ms: 60_000,
+        links_total: links.len() as u64,
+        links,
+    };
+    let link = Link { peer: EndpointId([1; 32]).tag(), is_silent: false, measure };
+    let records =
+        vec![record(CONNECTED, "alpha/peat-mesh-1", vec![link]), record(LOST, "beta/lost", Vec::new())];
+    hub.handle(1_000, Input::Received { conn: ConnId(7), frame: Frame::Presence(records) });
+    hub
 }
 
 impl Rig {
@@ -163,7 +196,8 @@ impl Rig {
             writes: writes.clone(),
             changes: changes.clone(),
             news: news.clone(),
-            peers: peers(),
+            peers: watch::channel(Arc::new(hub().peers())).1,
+            topology: watch::channel(Arc::new(hub().topology())).1,
             probes: Arc::new(Fixed { ready }),
             stopping: stopping.clone(),
         };

@@ -67,7 +67,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
 
 /// Prints with millisecond precision and `Z`. A moment outside the years that RFC 3339 can write (only
 /// another program can have stored it) prints as the nearest that it can.
-pub(super) fn print(ms: i64) -> String {
+pub fn print(ms: i64) -> String {
     let ms = ms.clamp(FIRST_MS, LAST_MS);
     let (year, month, day) = date_of(ms.div_euclid(MS_PER_DAY));
     let in_day = ms.rem_euclid(MS_PER_DAY);
