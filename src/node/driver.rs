@@ -192,7 +192,12 @@ impl Driver {
 
     fn feed(&mut self, desk: &mut Desk, input: Input, mut permit: Option<OwnedSemaphorePermit>) {
         let now_ms = self.now_ms();
-        for effect in self.hub.handle(now_ms, input) {
+        let effects = self.hub.handle(now_ms, input);
+        if effects.iter().any(|effect| matches!(effect, Effect::Notify(_))) {
+            // Whoever hears of it finds it so.
+            self.renew_topology(desk);
+        }
+        for effect in effects {
             match effect {
                 Effect::Dial { peer, addresses } => self.network.dial(peer, addresses),
                 Effect::Send { conn, frame } => self.send(conn, frame),
@@ -237,6 +242,13 @@ impl Driver {
         let _ = self.news.send(event);
     }
 
+    fn renew_topology(&self, desk: &mut Desk) {
+        let version = self.hub.topology_version();
+        if desk.topology_version.replace(version) != Some(version) {
+            self.topology.send_replace(Arc::new(self.hub.topology()));
+        }
+    }
+
     fn renew_view(&self, desk: &mut Desk) {
         let now_ms = self.now_ms();
         let due = desk.view_due_ms.into_iter().chain(desk.joining.next_wakeup()).min();
@@ -255,10 +267,7 @@ impl Driver {
                 }
                 changed
             });
-            let version = self.hub.topology_version();
-            if desk.topology_version.replace(version) != Some(version) {
-                self.topology.send_replace(Arc::new(self.hub.topology()));
-            }
+            self.renew_topology(desk);
         }
     }
 }

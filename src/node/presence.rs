@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use peat_mesh_core::io::{Event, NodeRef};
 use peat_mesh_core::presence::{Label, Me};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::{Config, Source};
 
@@ -49,6 +49,10 @@ pub(super) fn tell(event: &Event, now_ms: u64) {
                 "Healed: {} can be reached again after {secs:.1} s",
                 names(nodes, *count)
             );
+        }
+        Event::NodeLeft { node } => debug!(node = %node.name, "Node left the formation"),
+        Event::NodeReachable { node, after_ms: None } => {
+            debug!(node = %node.name, "Node known in the formation")
         }
         _ => {}
     }

@@ -17,4 +17,5 @@ mod kubernetes;
 mod log;
 mod starting;
 mod stopping;
+mod topology;
 mod twins;

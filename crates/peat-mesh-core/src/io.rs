@@ -208,12 +208,17 @@ pub enum Event {
         /// Since when, on the hub's clock.
         since_ms: u64,
     },
-    /// A node that was unreachable can be reached again.
+    /// A node can be reached that was unreachable, had left or was not known.
     NodeReachable {
         /// Who.
         node: NodeRef,
         /// How long it was unreachable, in milliseconds.
-        after_ms: u64,
+        after_ms: Option<u64>,
+    },
+    /// A node has said goodbye.
+    NodeLeft {
+        /// Who.
+        node: NodeRef,
     },
     /// Nodes that were reachable are not any more: they are off, or the formation is cut between them and
     /// here. What was lost at about the same time is one event.

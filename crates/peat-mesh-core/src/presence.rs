@@ -13,6 +13,7 @@ mod view;
 use std::fmt;
 use std::net::SocketAddr;
 
+pub(crate) use table::Turn;
 pub use table::{Offer, Table};
 pub use view::{LinkState, LinkView, NodeState, NodeView, Topology};
 

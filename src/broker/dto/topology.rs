@@ -177,8 +177,9 @@ impl FormationNews {
                 ("node", one(node, NodeState::Unreachable.as_str(), since(*since_ms), None))
             }
             Event::NodeReachable { node, after_ms } => {
-                ("node", one(node, NodeState::Reachable.as_str(), None, Some(*after_ms)))
+                ("node", one(node, NodeState::Reachable.as_str(), None, *after_ms))
             }
+            Event::NodeLeft { node } => ("node", one(node, NodeState::Left.as_str(), None, None)),
             Event::Partition { nodes, count, since_ms, reachable, unreachable } => {
                 let (count, reachable, unreachable) = (*count, *reachable, *unreachable);
                 let (nodes, since) = (names(nodes), since(*since_ms));

@@ -38,7 +38,11 @@ async fn metrics_tell_the_state_of_the_node_and_of_each_peer() {
         r#"peat_node_ready_check{check="sockets"} 0"#,
         r#"peat_peer_count{state="connected"} 1"#,
         r#"peat_peer_connected{peer="alpha/peat-mesh-1"} 1"#,
-        r#"peat_peer_round_trip_seconds{peer="alpha/peat-mesh-1"} 0.000123456"#,
+        r#"peat_peer_round_trip_seconds{peer="alpha/peat-mesh-1"} 0.000123"#,
+        r#"peat_peer_loss_ratios{peer="alpha/peat-mesh-1"} 0.02"#,
+        r#"peat_peer_silent{peer="alpha/peat-mesh-1"} 0"#,
+        r#"peat_formation_nodes{state="reachable"} 2"#,
+        r#"peat_formation_nodes{state="unreachable"} 1"#,
     ] {
         assert!(reply.text.lines().any(|found| found == line), "{line} is missing in {}", reply.text);
     }
@@ -71,6 +75,9 @@ async fn peers_show_name_state_path_and_the_last_error() {
     assert_eq!(named["endpoint_id"], CONNECTED.to_string());
     assert_eq!((&named["connected"], &named["state"]), (&json!(true), &json!("connected")));
     assert_eq!((&named["rtt_ms"], &named["path"]), (&json!(0.123), &json!("10.0.0.2:11204")));
+    assert_eq!((&named["path_kind"], &named["loss"]), (&json!("direct"), &json!(0.02)));
+    assert_eq!((&named["udp_bytes_sent"], &named["udp_bytes_received"]), (&json!(5_000), &json!(6_000)));
+    assert_eq!(named["silent_secs"], json!(null));
     assert_eq!(named["addresses"], json!(["10.0.0.2:11204"]));
     assert_eq!((&named["last_error"], &named["next_dial_ms"]), (&json!(null), &json!(null)));
     assert_eq!(named["metadata"], json!({"site": "harbour"}));
@@ -87,6 +94,33 @@ async fn peers_show_name_state_path_and_the_last_error() {
     assert_eq!(unnamed["last_error"], "nobody answers");
     assert_eq!((&unnamed["metadata"], &unnamed["relay_url"]), (&json!({}), &json!(null)));
     assert!(unnamed["next_dial_ms"].as_u64().unwrap() <= 1_000);
+}
+
+#[tokio::test]
+async fn topology_shows_every_node_its_links_and_since_when_it_is_lost() {
+    let topology = Rig::new().get("/api/v1/topology").await.json();
+    assert_eq!(topology["node_id"], "peat-mesh-0");
+    assert_eq!(topology["formation"], json!({"known": 3, "reachable": 2, "unreachable": 1, "left": 0}));
+    let nodes = topology["nodes"].as_array().unwrap();
+    let names: Vec<&str> = nodes.iter().map(|node| node["node_id"].as_str().unwrap()).collect();
+    assert_eq!(names, ["alpha/peat-mesh-1", "beta/lost", "peat-mesh-0"]);
+    let [near, lost, me] = &nodes[..] else { panic!("{nodes:?}") };
+    assert_eq!((&near["cluster"], &near["role"]), (&json!("alpha"), &json!("gateway")));
+    assert_eq!((&near["state"], &near["unreachable_since"]), (&json!("reachable"), &json!(null)));
+    let link = json!({
+        "peer": "peat-mesh-0", "state": "up", "path": "direct", "address": "10.0.0.2:11204", "rtt_ms": 0.123,
+        "loss": 0.02,
+    });
+    assert_eq!(near["links"], json!([link]));
+    assert_eq!((&lost["state"], &lost["links"]), (&json!("unreachable"), &json!([])));
+    assert_eq!((&lost["unreachable_since"], &lost["uptime_secs"]), (&lost["since"], &json!(null)));
+    assert_eq!(
+        (&me["is_self"], &me["cluster"], &me["version"]),
+        (&json!(true), &json!(null), &json!("0.1.0"))
+    );
+    for field in ["since", "started_at", "heard_at", "uptime_secs", "endpoint_id"] {
+        assert!(me.get(field).is_some_and(|value| !value.is_null()), "{field} is missing in {me}");
+    }
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use axum::http::Request;
+use peat_mesh_core::NodeName;
+use peat_mesh_core::io::{Event, NodeRef};
 use serde_json::{Value, json};
 
-use super::rig::{Rig, within};
+use super::rig::{CONNECTED, Rig, within};
 use super::server::{Client, start};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -53,6 +55,24 @@ async fn a_change_comes_at_once_with_its_place_its_origin_and_its_version() {
     rig.receive("airports/EDDM", "alpha/peat-mesh-1").await;
     let (id, data) = event(&mut client).await;
     assert_eq!((id.as_str(), &data["origin"]), ("3", &json!("alpha/peat-mesh-1")));
+    rig.stopping.cancel();
+}
+
+#[tokio::test]
+async fn a_partition_is_an_event_with_a_type_and_without_a_place() {
+    let rig = Rig::new();
+    let (address, _server) = start(&rig, LONG).await;
+    let mut client = open(address, "", "").await;
+    client.read_to("id: 0\n\n").await;
+    let node = NodeRef { node: CONNECTED, name: NodeName::new("alpha/peat-mesh-1").unwrap() };
+    let (nodes, after_ms) = (vec![node], 7);
+    rig.news.send(Event::Healed { nodes, count: 1, after_ms, reachable: 5, unreachable: 0 }).unwrap();
+    client.read_to("event: healed\ndata: ").await;
+    let data: Value = serde_json::from_str(&client.read_to("\n\n").await).unwrap();
+    let expected = json!({
+        "nodes": ["alpha/peat-mesh-1"], "count": 1, "after_ms": 7, "reachable": 5, "unreachable": 0,
+    });
+    assert_eq!(data, expected);
     rig.stopping.cancel();
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use peat_mesh_core::NodeName;
-use peat_mesh_core::io::Event;
+use peat_mesh_core::io::{Event, NodeRef};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -62,6 +62,36 @@ async fn changes_come_as_text_frames_from_where_the_client_wants_them() {
     rig.delete("c/x").await;
     let change = next(&mut socket).await;
     assert_eq!((&change["seq"], &change["action"]), (&json!(3), &json!("delete")));
+    rig.stopping.cancel();
+}
+
+#[tokio::test]
+async fn a_partition_and_its_end_are_told() {
+    let rig = Rig::new();
+    let (address, _server) = start(&rig, LONG).await;
+    let mut socket = open(address, "").await;
+    let node = NodeRef { node: CONNECTED, name: NodeName::new("alpha/peat-mesh-1").unwrap() };
+    rig.news.send(Event::NodeUnreachable { node: node.clone(), since_ms: 0 }).unwrap();
+    let nodes = vec![node.clone()];
+    rig.news
+        .send(Event::Partition { nodes: nodes.clone(), count: 1, since_ms: 0, reachable: 4, unreachable: 1 })
+        .unwrap();
+    let lost = next(&mut socket).await;
+    assert_eq!((&lost["type"], &lost["node"]), (&json!("node"), &json!("alpha/peat-mesh-1")));
+    assert_eq!((&lost["state"], lost["since"].is_string()), (&json!("unreachable"), true));
+    let mut partition = next(&mut socket).await;
+    assert!(partition["since"].take().is_string());
+    let expected = json!({
+        "type": "partition", "nodes": ["alpha/peat-mesh-1"], "count": 1, "since": null, "reachable": 4,
+        "unreachable": 1,
+    });
+    assert_eq!(partition, expected);
+    rig.news.send(Event::Healed { nodes, count: 1, after_ms: 7, reachable: 5, unreachable: 0 }).unwrap();
+    let expected = json!({
+        "type": "healed", "nodes": ["alpha/peat-mesh-1"], "count": 1, "after_ms": 7, "reachable": 5,
+        "unreachable": 0,
+    });
+    assert_eq!(next(&mut socket).await, expected);
     rig.stopping.cancel();
 }
 

@@ -12,7 +12,7 @@ use super::Hub;
 use crate::id::{ConnId, EndpointId};
 use crate::io::{Event, NodeRef};
 use crate::limits;
-use crate::presence::{self, Me, Measure, Offer, Record, Stamp, Table, Topology};
+use crate::presence::{self, Me, Measure, Offer, Record, Stamp, Table, Topology, Turn};
 use crate::wire::Frame;
 
 /// What a hub knows of presence.
@@ -30,7 +30,7 @@ pub(super) struct Presence {
     outbid_ms: Option<u64>,
     /// What nodes say of their links has changed.
     is_stale: bool,
-    /// When those that were lost or found are told of.
+    /// When it is told what has become of nodes.
     settle_ms: Option<u64>,
     /// Counts what [`Hub::topology`] shows.
     version: u64,
@@ -228,7 +228,7 @@ impl Hub {
             let mine = self.own_links();
             self.presence.table.look(now_ms, self.me, &mine);
             self.presence.version += 1;
-            if self.presence.table.turns().is_empty() || self.presence.is_leaving {
+            if self.presence.table.turns(self.me).is_empty() || self.presence.is_leaving {
                 self.presence.settle_ms = None;
             } else {
                 self.presence.settle_ms.get_or_insert(now_ms + limits::PARTITION_SETTLE_MS);
@@ -304,38 +304,51 @@ impl Hub {
         }
     }
 
-    /// Says who was lost and found since it was last said.
+    /// Says what has become of nodes since it was last said.
     fn tell_turns(&mut self, now_ms: u64) {
-        let table = &mut self.presence.table;
-        let turns = table.turns();
-        let mut name = |node: &EndpointId| {
-            let since_ms = table.told(*node).max(0) as u64;
-            let name = table.latest(*node).map(|record| record.name.clone());
-            Some((NodeRef { node: *node, name: name? }, since_ms))
-        };
-        let lost: Vec<(NodeRef, u64)> = turns.lost.iter().filter_map(&mut name).collect();
-        let found: Vec<(NodeRef, u64)> = turns.found.iter().filter_map(&mut name).collect();
+        let turns = self.presence.table.turns(self.me);
         let (reachable, unreachable) = self.presence.table.counts(self.me);
-        for (node, since_ms) in lost.iter().take(limits::PARTITION_NAMES_MAX) {
-            self.notify(Event::NodeUnreachable { node: node.clone(), since_ms: *since_ms });
+        let (mut lost, mut found) = (Vec::new(), Vec::new());
+        let (mut lost_ms, mut found_ms) = (i64::MAX, i64::MAX);
+        for (number, (node, turn)) in turns.into_iter().enumerate() {
+            let since_ms = self.presence.table.told(node);
+            let Some(record) = self.presence.table.latest(node) else { continue };
+            let node = NodeRef { node, name: record.name.clone() };
+            let on_clock = |ms: i64| u64::try_from(ms).unwrap_or_default();
+            let event = match turn {
+                Turn::Came => Event::NodeReachable { node, after_ms: None },
+                Turn::Left => Event::NodeLeft { node },
+                Turn::Lost => {
+                    lost.push(node.clone());
+                    lost_ms = lost_ms.min(since_ms);
+                    Event::NodeUnreachable { node, since_ms: on_clock(since_ms) }
+                }
+                Turn::Found { lost_ms } => {
+                    found.push(node.clone());
+                    found_ms = found_ms.min(lost_ms);
+                    Event::NodeReachable { node, after_ms: Some(on_clock(now_ms as i64 - lost_ms)) }
+                }
+            };
+            if number < limits::PARTITION_NAMES_MAX {
+                self.notify(event);
+            }
         }
-        for (node, since_ms) in found.iter().take(limits::PARTITION_NAMES_MAX) {
-            self.notify(Event::NodeReachable {
-                node: node.clone(),
-                after_ms: now_ms.saturating_sub(*since_ms),
+        let (lost_count, found_count) = (lost.len(), found.len());
+        lost.truncate(limits::PARTITION_NAMES_MAX);
+        found.truncate(limits::PARTITION_NAMES_MAX);
+        if lost_count > 0 {
+            let since_ms = u64::try_from(lost_ms).unwrap_or_default();
+            self.notify(Event::Partition {
+                nodes: lost,
+                count: lost_count,
+                since_ms,
+                reachable,
+                unreachable,
             });
         }
-        let named = |turned: &[(NodeRef, u64)]| {
-            turned.iter().take(limits::PARTITION_NAMES_MAX).map(|(node, _)| node.clone()).collect()
-        };
-        if let Some(since_ms) = lost.iter().map(|(_, since_ms)| *since_ms).min() {
-            let (nodes, count) = (named(&lost), lost.len());
-            self.notify(Event::Partition { nodes, count, since_ms, reachable, unreachable });
-        }
-        if let Some(since_ms) = found.iter().map(|(_, since_ms)| *since_ms).min() {
-            let (nodes, count) = (named(&found), found.len());
-            let after_ms = now_ms.saturating_sub(since_ms);
-            self.notify(Event::Healed { nodes, count, after_ms, reachable, unreachable });
+        if found_count > 0 {
+            let after_ms = u64::try_from(now_ms as i64 - found_ms).unwrap_or_default();
+            self.notify(Event::Healed { nodes: found, count: found_count, after_ms, reachable, unreachable });
         }
     }
 

@@ -19,8 +19,8 @@ pub(super) struct Held {
     pub(super) state: NodeState,
     /// Since when it is in this state; before this node's clock began for what others have seen earlier.
     pub(super) since_ms: i64,
-    /// Since when it could not be reached, if that was told and its return was not.
-    pub(super) told_ms: Option<i64>,
+    /// The state that was told last, and since when it was in it.
+    pub(super) told: (NodeState, i64),
 }
 
 impl Held {
@@ -45,17 +45,17 @@ pub enum Offer {
     Old,
 }
 
-/// Who could not be reached and can be now, or the other way round.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Turns {
-    pub(crate) lost: Vec<EndpointId>,
-    pub(crate) found: Vec<EndpointId>,
-}
-
-impl Turns {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lost.is_empty() && self.found.is_empty()
-    }
+/// What has become of a node since it was last told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It is there, and was not known or had left.
+    Came,
+    /// It said goodbye.
+    Left,
+    /// It was reachable and is not any more.
+    Lost,
+    /// It was lost, at this time, and is reachable.
+    Found { lost_ms: i64 },
 }
 
 /// The records of all nodes. Does nothing by itself; times are those of the caller's clock.
@@ -119,7 +119,7 @@ impl Table {
         self.tags.entry(record.origin.tag()).or_insert(record.origin);
         // Whether it can be reached is found out in a moment; if not, it was last here when it said this.
         let (state, since_ms) = (NodeState::Unknown, now_ms as i64 - age_ms as i64);
-        let held = Held { state, since_ms, told_ms: None, received_ms: now_ms, record };
+        let held = Held { state, since_ms, told: (state, since_ms), received_ms: now_ms, record };
         self.nodes.insert(held.record.origin, held);
         Offer::Changed
     }
@@ -213,33 +213,31 @@ impl Table {
                 held.since_ms = held.made_ms();
             }
             held.state = state;
-            if state == NodeState::Left {
-                held.told_ms = None;
-            }
         }
     }
 
-    /// Whose state is not told yet.
-    pub(crate) fn turns(&self) -> Turns {
-        let mut turns = Turns::default();
-        for (node, held) in &self.nodes {
-            match (held.state, held.told_ms) {
-                (NodeState::Unreachable, None) => turns.lost.push(*node),
-                (NodeState::Reachable, Some(_)) => turns.found.push(*node),
-                _ => {}
-            }
-        }
-        turns
+    /// What is not told yet. Who was out of reach from the first is no loss.
+    pub(crate) fn turns(&self, me: EndpointId) -> Vec<(EndpointId, Turn)> {
+        let turn = |(node, held): (&EndpointId, &Held)| {
+            let (told, since_ms) = held.told;
+            let turn = match (told, held.state) {
+                (NodeState::Unknown | NodeState::Left, NodeState::Reachable) => Turn::Came,
+                (NodeState::Unreachable, NodeState::Reachable) => Turn::Found { lost_ms: since_ms },
+                (NodeState::Reachable, NodeState::Unreachable) => Turn::Lost,
+                (NodeState::Reachable | NodeState::Unreachable, NodeState::Left) => Turn::Left,
+                _ => return None,
+            };
+            (*node != me).then_some((*node, turn))
+        };
+        self.nodes.iter().filter_map(turn).collect()
     }
 
-    /// Notes that the state of a node was told. Returns since when it is or was unreachable.
+    /// Notes that the state of a node was told. Returns since when it is in it.
     pub(crate) fn told(&mut self, node: EndpointId) -> i64 {
-        let Some(held) = self.nodes.get_mut(&node) else { return 0 };
-        if held.state == NodeState::Unreachable {
-            held.told_ms = Some(held.since_ms);
-            return held.since_ms;
-        }
-        held.told_ms.take().unwrap_or(held.since_ms)
+        self.nodes.get_mut(&node).map_or(0, |held| {
+            held.told = (held.state, held.since_ms);
+            held.since_ms
+        })
     }
 
     /// Known nodes other than `me` that can be reached, and that cannot.

@@ -135,23 +135,29 @@ fn a_node_that_said_goodbye_is_gone_whatever_others_say_of_it() {
     assert_eq!(states(&mut table, 0, &[(2, true)]), [Reachable, Left], "that was another run");
     table.said_goodbye(id(2), 7);
     assert_eq!(states(&mut table, 0, &[]), [Left, Left]);
-    assert_eq!(table.turns(), table::Turns::default());
+    assert_eq!(table.turns(ME), [], "nobody had heard that they were there");
 }
 
 #[test]
-fn what_was_told_is_told_once_and_its_end_once() {
+fn what_becomes_of_a_node_is_told_once() {
     let mut table = Table::default();
     table.offer(0, record(2, 1, vec![]));
-    states(&mut table, 0, &[(2, true)]);
-    assert!(table.turns().is_empty());
-    states(&mut table, 5_000, &[]);
-    assert_eq!(table.turns().lost, [id(2)]);
-    assert_eq!(table.told(id(2)), 5_000);
-    assert!(table.turns().is_empty());
-    states(&mut table, 9_000, &[(2, true)]);
-    assert_eq!(table.turns().found, [id(2)]);
-    assert_eq!(table.told(id(2)), 5_000);
-    assert!(table.turns().is_empty());
+    let mut turn = |now_ms, peers: &[(u8, bool)], told_since_ms| {
+        states(&mut table, now_ms, peers);
+        let turns = table.turns(ME);
+        let told = turns.iter().map(|(node, _)| table.told(*node)).next();
+        assert_eq!(told, told_since_ms);
+        assert_eq!(table.turns(ME), []);
+        turns.first().map(|(_, turn)| *turn)
+    };
+    assert_eq!(turn(0, &[], None), None, "it was out of reach from the first");
+    assert_eq!(turn(1_000, &[(2, true)], Some(1_000)), Some(Turn::Came));
+    assert_eq!(turn(2_000, &[(2, true)], None), None);
+    assert_eq!(turn(5_000, &[(2, false)], Some(5_000)), Some(Turn::Lost));
+    assert_eq!(turn(9_000, &[(2, true)], Some(9_000)), Some(Turn::Found { lost_ms: 5_000 }));
+    table.said_goodbye(id(2), 7);
+    states(&mut table, 10_000, &[]);
+    assert_eq!(table.turns(ME), [(id(2), Turn::Left)]);
 }
 
 #[test]
