@@ -23,7 +23,7 @@ use super::ConnEvent;
 use super::live::Live;
 
 /// How often the connections are looked at, in milliseconds.
-const SAMPLE_MS: u64 = 200;
+const SAMPLE_MS: u64 = 100;
 /// How long nothing may come from a peer, in milliseconds, to which round trips are added.
 const SILENT_AFTER_MS: u64 = 2_000;
 /// So many round trips are added: a sign of life that was lost is sent again after one, two and four of them.

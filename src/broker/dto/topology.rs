@@ -1,5 +1,6 @@
 //! The formation as JSON: who is there, over which links, and who was lost or found.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use peat_mesh_core::document::print_moment;
@@ -60,7 +61,9 @@ struct Link {
 
 impl Topology {
     pub(in crate::broker) fn new(handle: &Handle) -> Self {
-        let presence::Topology { nodes } = &*handle.topology();
+        let mut topology = presence::Topology::clone(&handle.topology());
+        measure_now(handle, &mut topology.nodes);
+        let nodes = &topology.nodes;
         let count = |state| nodes.iter().filter(|node| node.state == state).count();
         Self {
             node_id: handle.name().to_string(),
@@ -72,6 +75,19 @@ impl Topology {
                 left: count(NodeState::Left),
             },
             nodes: nodes.iter().map(|node| Node::new(handle, node)).collect(),
+        }
+    }
+}
+
+/// This node's own links are shown as they are at the moment.
+fn measure_now(handle: &Handle, nodes: &mut [NodeView]) {
+    let Some(own) = nodes.iter_mut().find(|node| node.is_self) else { return };
+    let now: BTreeMap<_, _> =
+        handle.peers().into_iter().filter_map(|peer| Some((peer.view.peer, peer.path?.measure))).collect();
+    for link in &mut own.links {
+        let measure = link.peer.as_ref().and_then(|(peer, _)| now.get(peer));
+        if let Some(measure) = measure {
+            link.measure.clone_from(measure);
         }
     }
 }

@@ -103,6 +103,12 @@ pub struct LinkView {
     pub measure: Measure,
 }
 
+impl LinkView {
+    fn name(&self) -> (Option<&NodeName>, NodeTag) {
+        (self.peer.as_ref().map(|(_, name)| name), self.tag)
+    }
+}
+
 impl Table {
     /// The formation as it looks from `me`.
     pub(crate) fn topology(&self, me: EndpointId, mine: &BTreeMap<EndpointId, bool>) -> Topology {
@@ -118,6 +124,8 @@ impl Table {
                     measure: link.measure.clone(),
                 }
             };
+            let mut links: Vec<LinkView> = record.links.iter().map(link).collect();
+            links.sort_by(|a, b| a.name().cmp(&b.name()));
             NodeView {
                 node: *node,
                 name: record.name.clone(),
@@ -128,7 +136,7 @@ impl Table {
                 since_ms: held.since_ms,
                 started_ms: held.made_ms() - record.uptime_ms as i64,
                 spoke_ms: held.made_ms(),
-                links: record.links.iter().map(link).collect(),
+                links,
             }
         };
         let mut nodes: Vec<NodeView> = self.nodes.iter().map(view).collect();
