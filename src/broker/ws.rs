@@ -157,7 +157,9 @@ impl Session {
             }
             // Too much has happened to tell it all: how things stand now is worth more.
             Err(RecvError::Lagged(_)) => {
-                self.handle.peers().into_iter().map(|peer| text(&dto::PeerNews::of(peer))).collect()
+                let peers = self.handle.peers().into_iter().map(|peer| text(&dto::PeerNews::of(peer)));
+                let lost = dto::FormationNews::lost(&self.handle);
+                peers.chain(lost.into_iter().map(|news| text(&news.typed()))).collect()
             }
             Err(RecvError::Closed) => return Err(End::stopping()),
         };

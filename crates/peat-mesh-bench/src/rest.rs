@@ -1,4 +1,4 @@
-//! What two connected nodes send when nothing happens: bytes in UDP datagrams per minute, out of which frames.
+//! What two connected nodes send each other when nothing happens: bytes in UDP datagrams per minute.
 
 use std::time::Duration;
 
@@ -15,16 +15,15 @@ pub(crate) async fn run(secs: u64) -> Result<Value, Failed> {
     let (first, second) = nodes::pair().await?;
     sleep(SETTLED).await;
     let began = Instant::now();
-    let (path, frames) = look(first.service.handle())?;
+    let path = look(first.service.handle())?;
     sleep(Duration::from_secs(secs)).await;
-    let (later, frames_later) = look(first.service.handle())?;
+    let later = look(first.service.handle())?;
     let minutes = began.elapsed().as_secs_f64() / 60.0;
     let per_minute = |bytes: u64| (bytes as f64 / minutes).round();
     let report = json!({
         "secs": secs,
         "bytes_sent_per_minute": per_minute(later.bytes_sent - path.bytes_sent),
         "bytes_received_per_minute": per_minute(later.bytes_received - path.bytes_received),
-        "frame_bytes_sent_per_minute": per_minute(frames_later - frames),
     });
     println!("{report:#}");
     second.service.shutdown().await;
@@ -32,8 +31,8 @@ pub(crate) async fn run(secs: u64) -> Result<Value, Failed> {
     Ok(report)
 }
 
-/// The path to the only peer, and the bytes of frames sent to it.
-fn look(handle: &Handle) -> Result<(Path, u64), Failed> {
+/// The path to the only peer.
+fn look(handle: &Handle) -> Result<Path, Failed> {
     let peer = handle.peers().into_iter().next().ok_or("the peer is gone")?;
-    Ok((peer.path.ok_or("the peer is not connected")?, peer.view.bytes_sent))
+    Ok(peer.path.ok_or("the peer is not connected")?)
 }

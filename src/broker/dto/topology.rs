@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use peat_mesh_core::document::print_moment;
 use peat_mesh_core::io::{Event, NodeRef};
+use peat_mesh_core::limits;
 use peat_mesh_core::presence::{self, LinkView, Measure, NodeState, NodeView};
 use serde::Serialize;
 
@@ -209,6 +210,23 @@ impl FormationNews {
             _ => return None,
         };
         Some(Self { kind: None, body, name })
+    }
+
+    /// The nodes that are unreachable now, for a reader that missed how it came to that.
+    pub(in crate::broker) fn lost(handle: &Handle) -> Vec<Self> {
+        let topology = handle.topology();
+        let lost = topology.nodes.iter().filter(|node| node.state == NodeState::Unreachable);
+        let news = |view: &NodeView| {
+            let body = Body::Node {
+                node: view.name.to_string(),
+                endpoint_id: view.node.to_string(),
+                state: view.state.as_str(),
+                since: Some(moment(handle, view.since_ms)),
+                after_ms: None,
+            };
+            Self { kind: None, body, name: "node" }
+        };
+        lost.take(limits::PARTITION_NAMES_MAX).map(news).collect()
     }
 
     pub(in crate::broker) fn typed(self) -> Self {
