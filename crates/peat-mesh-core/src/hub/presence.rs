@@ -4,6 +4,9 @@
 //! others anyway (see [`Table::is_told_by_others`]). So in a full mesh each node gets a record once. What a
 //! full window keeps back stays on the link's list and goes later.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
