@@ -171,7 +171,7 @@ fn hub() -> Hub {
     let link = Link { peer: EndpointId([1; 32]).tag(), is_silent: false, measure };
     let records =
         vec![record(CONNECTED, "alpha/peat-mesh-1", vec![link]), record(LOST, "beta/lost", Vec::new())];
-    hub.handle(1_000, Input::Received { conn: ConnId(7), frame: Frame::Presence(records) });
+    hub.handle(700, Input::Received { conn: ConnId(7), frame: Frame::Presence(records) });
     hub
 }
 
