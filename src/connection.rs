@@ -4,6 +4,7 @@
 //! formation proof; what a stranger sends is not read past a message of 38 bytes.
 
 mod endpoint;
+mod external;
 mod guests;
 mod handshake;
 mod live;
@@ -79,6 +80,8 @@ pub struct Settings {
     pub port: u16,
     /// Relays, `http(s)://host[:port]`; with none, no relay is ever contacted.
     pub relays: Vec<String>,
+    /// Where this node is reached from outside, `host:port` each.
+    pub external: Vec<String>,
     /// What else is spoken on the endpoint, by admitted peers only.
     pub guests: Vec<Guest>,
 }
@@ -139,6 +142,9 @@ impl Network {
         let endpoint = endpoint::bind(&settings, &urls).await?;
         let cancel = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        if !settings.external.is_empty() {
+            tasks.spawn(external::tell(endpoint.clone(), settings.external.clone(), cancel.clone()));
+        }
         let relays = (!urls.is_empty()).then(|| {
             let (standing, seen) = watch::channel(Standing::new(&urls));
             tasks.spawn(relays::watch(endpoint.clone(), standing, cancel.clone()));

@@ -1,6 +1,7 @@
 //! Environment variables to a [`Config`]. Every variable is looked at before anything is reported, and
 //! nothing that is set wrongly falls back to a default.
 
+mod federation;
 mod kubernetes;
 mod relays;
 #[cfg(test)]
@@ -221,9 +222,16 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
     let mut reader = Reader { strings, mistakes: Vec::new() };
     let secret = reader.secret();
     let name = reader.name();
-    let static_peers = reader.static_peers();
+    let mut static_peers = reader.static_peers();
     let has_static_peers = reader.text("PEAT_STATIC_PEERS").is_some();
     let discovery = reader.discovery(has_static_peers);
+    let is_gateway = reader.is_gateway(name.as_ref());
+    let relays = reader.relays(&static_peers);
+    if !is_gateway {
+        static_peers.clear();
+    }
+    let external_addresses = reader.external_addresses(name.as_ref());
+    let link_scopes = reader.link_scopes();
     let is_wanted = discovery.contains(&Source::Kubernetes);
     let kubernetes = reader.kubernetes(is_wanted, reader.text("PEAT_DISCOVERY").is_none());
     let data_folder = reader.data_folder();
@@ -233,7 +241,6 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
     let broker_port = reader.port("PEAT_BROKER_PORT", BROKER_PORT_DEFAULT, "PEAT_BROKER_PORT=8081");
     let iroh_port = reader.port("PEAT_IROH_BIND_PORT", IROH_PORT_DEFAULT, "PEAT_IROH_BIND_PORT=11204");
     let mdns_interfaces = reader.list("PEAT_MDNS_INTERFACES");
-    let relays = reader.relays(&static_peers);
     if let Err(mut log) = log(strings) {
         reader.mistakes.append(&mut log.0);
     }
@@ -250,6 +257,9 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
             broker_port,
             iroh_port,
             relays,
+            is_gateway,
+            external_addresses,
+            link_scopes,
             iroh_bind: Vec::new(),
         }),
         _ => Err(Mistakes(reader.mistakes)),

@@ -28,6 +28,9 @@
 //!     broker_port: 8081,
 //!     iroh_port: 11204,
 //!     relays: Vec::new(),
+//!     is_gateway: true,
+//!     external_addresses: Vec::new(),
+//!     link_scopes: Default::default(),
 //!     iroh_bind: Vec::new(),
 //! })
 //! .await?;

@@ -105,6 +105,9 @@ impl Node {
 
         let blobs = blob::open(&folder.join("blobs")).await?;
 
+        if !config.is_gateway {
+            info!("This node is not in PEAT_GATEWAYS: it leaves PEAT_STATIC_PEERS to those that are");
+        }
         let (events, connection_events) = mpsc::channel(CONNECTION_EVENTS_COUNT_MAX);
         let (blob_connections, asked_for_blobs) = mpsc::channel(blob::WAITING_CONNECTIONS_COUNT_MAX);
         let settings = Settings {
@@ -113,6 +116,7 @@ impl Node {
             bind: config.iroh_bind.clone(),
             port: config.iroh_port,
             relays: config.relays.clone(),
+            external: config.external_addresses.clone(),
             guests: vec![Guest { alpn: blob::ALPN, connections: blob_connections }],
         };
         let rooms = async {
@@ -166,7 +170,9 @@ impl Node {
         });
         let mut hub = Hub::new(identity.endpoint_id(), catalog, rand::random());
         hub.set_relayed(!config.relays.is_empty());
+        hub.set_link_scopes(config.link_scopes.clone());
         let driver = driver::Driver {
+            name: identity.name().clone(),
             hub,
             started,
             network,

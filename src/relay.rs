@@ -160,8 +160,8 @@ fn certificate(secret: &FormationSecret) -> Result<rustls::ServerConfig, RelayEr
     let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ED25519)
         .map_err(|problem| wrong(&problem))?;
     // Nodes look at the key alone; the name is for people who look at the certificate.
-    let parameters =
-        rcgen::CertificateParams::new(vec!["relay.peat-mesh".to_owned()]).map_err(|problem| wrong(&problem))?;
+    let parameters = rcgen::CertificateParams::new(vec!["relay.peat-mesh".to_owned()])
+        .map_err(|problem| wrong(&problem))?;
     let certificate = parameters.self_signed(&pair).map_err(|problem| wrong(&problem))?;
     let chain = vec![CertificateDer::from(certificate.der().to_vec())];
     rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

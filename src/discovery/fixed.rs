@@ -96,6 +96,11 @@ impl Fixed {
         for entry in entries {
             let endpoint = entry.endpoint(endpoint_of);
             if endpoint == own {
+                let who = entry.name().map_or_else(|| own.short(), ToString::to_string);
+                info!(
+                    "The entry for {who} in the list of static peers is this node itself and is skipped. If it is \
+                     meant for a node of another cluster, give each cluster its own PEAT_CLUSTER"
+                );
                 continue;
             }
             let peer = peers.entry(endpoint).or_default();

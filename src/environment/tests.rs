@@ -211,3 +211,33 @@ fn a_relay_needs_a_secret_and_has_defaults() {
     let wrong = [("PEAT_RELAY_PORT", "x"), ("PEAT_RELAY_TLS", "maybe"), ("PEAT_RELAY_BIND", "here")];
     assert_eq!(relay(&variables(&wrong)).unwrap_err().0.len(), 4);
 }
+
+#[test]
+fn only_gateways_use_the_static_peers_and_each_takes_its_own_external_addresses() {
+    let pairs = [
+        ("PEAT_STATIC_PEERS", "bravo/peat-mesh-0@192.0.2.7:31204"),
+        ("PEAT_GATEWAYS", "peat-mesh-0, alpha/peat-mesh-1"),
+        ("PEAT_EXTERNAL_ADDR", "peat-mesh-0@192.0.2.1:31204,peat-mesh-1@a.example:31205,[2001:db8::1]:1"),
+        ("PEAT_CLUSTER", "alpha"),
+    ];
+    let at = |host| read(&with(&[&pairs[..], &[("HOSTNAME", host)]].concat())).unwrap();
+    let first = at("peat-mesh-0");
+    assert!(first.is_gateway && first.static_peers.len() == 1);
+    assert_eq!(first.external_addresses, ["192.0.2.1:31204", "[2001:db8::1]:1"]);
+    assert_eq!(at("peat-mesh-1").external_addresses, ["a.example:31205", "[2001:db8::1]:1"]);
+    let third = at("peat-mesh-2");
+    assert!(!third.is_gateway && third.static_peers.is_empty());
+    assert_eq!(third.external_addresses, ["[2001:db8::1]:1"]);
+    assert!(read(&with(&[])).unwrap().is_gateway);
+}
+
+#[test]
+fn mistakes_about_gateways_and_scopes_are_told() {
+    let wrong = with(&[
+        ("PEAT_GATEWAYS", "a b"),
+        ("PEAT_EXTERNAL_ADDR", "192.0.2.1"),
+        ("PEAT_LINK_SCOPES", "bravo/*: give=all"),
+    ]);
+    let variables: Vec<_> = read(&wrong).unwrap_err().0.iter().map(|mistake| mistake.variable).collect();
+    assert_eq!(variables, ["PEAT_GATEWAYS", "PEAT_EXTERNAL_ADDR", "PEAT_LINK_SCOPES"]);
+}

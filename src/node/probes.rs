@@ -116,7 +116,7 @@ impl NodeProbes {
             ok: elsewhere.is_none(),
             detail: elsewhere.map_or_else(
                 || "no other process with this node's name was met".to_owned(),
-                |detail| format!("{detail}. Give each node its own HOSTNAME, or each cluster a PEAT_CLUSTER, and restart"),
+                |detail| format!("{detail}, and restart"),
             ),
         }
     }
@@ -139,6 +139,10 @@ impl Probes for NodeProbes {
 
     fn checks(&self) -> Vec<Check> {
         let rooms = [self.store_check(), self.sockets_check(), self.discovery_check()];
-        rooms.into_iter().chain(self.relay_check()).chain([self.identity_check(), self.sync_check()]).collect()
+        rooms
+            .into_iter()
+            .chain(self.relay_check())
+            .chain([self.identity_check(), self.sync_check()])
+            .collect()
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn make(
                 let own = identity.endpoint_id();
                 sources.push(Box::new(Kubernetes::new(cluster, own, identity.name(), endpoint_of)));
             }
+            Source::Static if !config.is_gateway => {}
             Source::Static => {
                 let peers = config.static_peers.clone();
                 let fixed = Fixed::new(peers, identity.endpoint_id(), &endpoint_of);

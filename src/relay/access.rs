@@ -76,7 +76,8 @@ mod tests {
         let secret = |byte: u8| FormationSecret::parse(&data_encoding::BASE64.encode(&[byte; 32])).unwrap();
         let members = Members::new(&secret(1));
         assert!(members.judge(Some(&secret(1).relay_token())).is_ok());
-        for token in [None, Some(""), Some(&secret(2).relay_token()[..]), Some(&secret(1).relay_token()[1..])] {
+        for token in [None, Some(""), Some(&secret(2).relay_token()[..]), Some(&secret(1).relay_token()[1..])]
+        {
             assert!(members.judge(token).is_err(), "{token:?}");
         }
         assert!(!format!("{members:?}").contains(&secret(1).relay_token()[..8]));

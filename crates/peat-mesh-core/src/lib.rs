@@ -52,6 +52,7 @@ pub mod io;
 pub mod limits;
 pub mod proof;
 pub mod replica;
+pub mod scope;
 pub mod store;
 pub mod wire;
 

@@ -27,6 +27,7 @@ pub use decode::Decoder;
 use crate::catalog::{Fingerprint, Position, Prefix, Summary};
 use crate::heads::{ChangeHash, Heads};
 use crate::id::{DocId, NodeName, NodeTag};
+use crate::scope::Scope;
 
 /// The ALPN under which the frames are spoken.
 pub const ALPN: &[u8] = b"cap/automerge/1";
@@ -69,6 +70,10 @@ pub enum Frame {
     /// Kind 8: changes of documents.
     /// `repair: u8, a: var, a × 8 bytes, n: var, n × { doc: text, length: var, chunks }`
     Changes(Changes),
+    /// Kind 11, at most once from each side: "this is what may cross this link". From a node that bounds it
+    /// right after the hello, and from the other as the answer.
+    /// `send: collections, receive: collections`, where collections are `all: u8, n: var, n × text`
+    Scope(Scope),
 }
 
 /// Who is speaking.
@@ -189,6 +194,7 @@ impl Frame {
             Self::Fetch(_) => "fetch",
             Self::Want(_) => "want",
             Self::Changes(_) => "changes",
+            Self::Scope(_) => "scope",
         }
     }
 }

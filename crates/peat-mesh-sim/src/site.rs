@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::hub::Hub;
 use peat_mesh_core::replica::{Job, Outcome, Replica, Source, Work};
+use peat_mesh_core::scope::LinkScopes;
 use peat_mesh_core::store::{MemoryStore, Store};
 use peat_mesh_core::{DocId, EndpointId, NodeName};
 use rand::RngExt;
@@ -104,6 +105,8 @@ pub(crate) struct Machine {
     pub(crate) address: SocketAddr,
     pub(crate) disk: Disk,
     pub(crate) backup: Option<Disk>,
+    /// What may cross to which peers.
+    pub(crate) scopes: LinkScopes,
     /// How many processes there were.
     pub(crate) epoch: u64,
     pub(crate) process: Option<Process>,
@@ -117,8 +120,10 @@ impl Machine {
         let mut actor = [0; 16];
         rng.fill(&mut actor);
         self.epoch += 1;
+        let mut hub = Hub::new(self.id, catalog, rng.random());
+        hub.set_link_scopes(self.scopes.clone());
         self.process = Some(Process {
-            hub: Hub::new(self.id, catalog, rng.random()),
+            hub,
             replica: Replica::new(store, actor).expect("a store in memory can be read"),
             incarnation: rng.random(),
             waiting: VecDeque::new(),

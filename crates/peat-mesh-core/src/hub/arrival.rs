@@ -61,6 +61,7 @@ impl Hub {
         }
         let Hello { name, incarnation } = hello;
         self.links.insert(conn, Link::new(now_ms, peer, name.clone(), incarnation, dialed));
+        self.say_scope(conn);
         let addresses = self.peers.connected(now_ms, peer, conn, name.clone(), address);
         if fresh {
             self.notify(Event::PeerConnected { peer, name, addresses });
@@ -72,6 +73,7 @@ impl Hub {
             return;
         };
         self.forget_inbound(&link.name);
+        self.forget_scopes();
         let reason = match &why {
             Closed::Goodbye => "it said goodbye".to_owned(),
             Closed::Duplicate => "another connection to it is in use".to_owned(),

@@ -63,6 +63,8 @@ pub struct PeerView {
     pub next_dial_ms: Option<u64>,
     /// The last thing that went wrong with it, in words.
     pub last_error: Option<String>,
+    /// What may cross its link, in words; `None` without bounds.
+    pub scope: Option<String>,
     /// Whether the last comparison found both sides equal and nothing has been on its way since.
     pub in_step: bool,
     /// When both sides were last found equal, on the caller's clock.
@@ -250,7 +252,8 @@ impl PeerTable {
     }
 
     pub(super) fn views(&self) -> Vec<PeerView> {
-        let mut views: Vec<PeerView> = self.peers.iter().map(|(id, peer)| peer.view(*id, self.is_relayed)).collect();
+        let mut views: Vec<PeerView> =
+            self.peers.iter().map(|(id, peer)| peer.view(*id, self.is_relayed)).collect();
         views.sort_by(|a, b| (&a.name, a.peer).cmp(&(&b.name, b.peer)));
         views
     }
@@ -298,6 +301,7 @@ impl Peer {
             since_ms: self.since_ms,
             next_dial_ms,
             last_error: self.last_error.clone(),
+            scope: None,
             in_step: false,
             in_step_at_ms: None,
             documents_to_send: 0,

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits;
+use crate::scope::Collections;
 
 fn doc(text: &str) -> DocId {
     text.parse().unwrap()
@@ -47,6 +48,13 @@ fn examples() -> Vec<(Frame, &'static str)> {
             "070000000028 0103632f7801 01 0101010101010101010101010101010101010101010101010101010101010101 00",
         ),
         (Frame::Changes(changes), "080000000013 01 01 0909090909090909 01 03632f78 03 616263"),
+        (
+            Frame::Scope(Scope {
+                send: Collections::All,
+                receive: Collections::Only(["c".to_owned()].into()),
+            }),
+            "0b0000000006 01 00 00 01 0163",
+        ),
     ]
 }
 
