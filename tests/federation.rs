@@ -1,6 +1,7 @@
 //! Two clusters that share nothing but the link between their gateways.
 
 #![cfg(feature = "node")]
+#![allow(clippy::unwrap_used)]
 
 #[path = "common/cluster.rs"]
 mod cluster;

@@ -1,6 +1,7 @@
 //! Nodes that know only each other's names and reach each other over a relay, all on loopback.
 
 #![cfg(feature = "node")]
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
