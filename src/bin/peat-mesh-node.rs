@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use peat_mesh::config::LogConfig;
+use peat_mesh::config::{LogConfig, RUST_LOG_DEFAULT};
 use peat_mesh::environment::{self, Environment};
 use peat_mesh::identity::{FormationSecret, Identity};
 use peat_mesh::relay::Relay;
@@ -211,10 +211,14 @@ fn relay() -> ExitCode {
         Ok(settings) => settings,
         Err(mistakes) => return wrong_environment(&mistakes),
     };
-    let log = match environment::log(&Environment) {
+    let mut log = match environment::log(&Environment) {
         Ok(log) => log,
         Err(mistakes) => return wrong_environment(&mistakes),
     };
+    if log.filter == RUST_LOG_DEFAULT {
+        // The library writes an error for whatever strangers do, of which there may be a flood; our lines are counted.
+        log.filter.push_str(",iroh_relay=off,noq=error");
+    }
     if let Err(problem) = telemetry::start(&log) {
         return failed(problem);
     }

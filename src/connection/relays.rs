@@ -188,7 +188,8 @@ impl Standing {
             match (relay.auth_denied_reason(), relay.last_error()) {
                 (Some(reason), _) => format!("it refuses this node: {reason}"),
                 (None, Some(problem)) => format!("{problem:#}"),
-                (None, None) => "connecting".to_owned(),
+                // While it tries again, what was wrong last is still what matters.
+                (None, None) => self.problem.clone().unwrap_or_else(|| "connecting".to_owned()),
             }
         });
         let home = home.map(|relay| relay.url().as_str().trim_end_matches('/').to_owned());
