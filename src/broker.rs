@@ -16,6 +16,7 @@ mod dto;
 mod error;
 mod feed;
 mod health;
+mod linger;
 mod metrics;
 mod nodes;
 mod origin;

@@ -1,7 +1,6 @@
 //! How a blob of a client gets here: piece by piece to a file of the store, hashed, and on disk with its tag
 //! before the client is told.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -9,33 +8,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::stream;
-use iroh_blobs::api::RequestError;
 use iroh_blobs::store::fs::options::{InlineOptions, PathOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::leftovers::{Finishing, Leftovers};
 use super::space::LOOK_EVERY_BYTES;
 use super::{Inner, failed, store_hash};
 use crate::handle::{Blob, BlobError, BlobHash};
 
-/// An error of the side that sends the content, as it travels through the store.
-#[derive(Debug)]
-struct Broke(String);
-
-impl fmt::Display for Broke {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Broke {}
-
 /// The content on its way to the store.
+///
+/// It never tells the store of an error: iroh-blobs 0.104 may panic then. It falls silent, and whoever adds is
+/// told and lets go of all of it.
 struct Source {
     content: mpsc::Receiver<io::Result<Bytes>>,
     inner: Arc<Inner>,
     bytes: u64,
     looked_at: u64,
+    broken: Option<oneshot::Sender<BlobError>>,
     finishing: Arc<Mutex<Option<Finishing>>>,
 }
 
@@ -46,13 +36,13 @@ impl Source {
                 self.bytes += piece.len() as u64;
                 if self.bytes - self.looked_at >= LOOK_EVERY_BYTES {
                     self.looked_at = self.bytes;
-                    if self.inner.space.check(0).is_err() {
-                        return Some((Err(io::ErrorKind::StorageFull.into()), self));
+                    if let Err(problem) = self.inner.space.check(0) {
+                        return self.fall_silent(problem).await;
                     }
                 }
                 Some((Ok(piece), self))
             }
-            Some(Err(problem)) => Some((Err(io::Error::other(Broke(problem.to_string()))), self)),
+            Some(Err(problem)) => self.fall_silent(BlobError::Source(problem.to_string())).await,
             None => {
                 let finishing = Leftovers::finishing(&self.inner.leftovers);
                 *self.finishing.lock().unwrap_or_else(PoisonError::into_inner) = Some(finishing);
@@ -60,15 +50,14 @@ impl Source {
             }
         }
     }
-}
 
-fn add_failed(problem: RequestError) -> BlobError {
-    if let RequestError::Inner { source: iroh_blobs::api::Error::Io(problem), .. } = &problem
-        && let Some(Broke(reason)) = problem.get_ref().and_then(|problem| problem.downcast_ref())
-    {
-        return BlobError::Source(reason.clone());
+    async fn fall_silent<T>(&mut self, problem: BlobError) -> T {
+        if let Some(broken) = self.broken.take() {
+            // Whoever added may have gone.
+            let _ = broken.send(problem);
+        }
+        std::future::pending().await
     }
-    failed(problem)
 }
 
 impl Inner {
@@ -80,15 +69,20 @@ impl Inner {
         self.space.check(size.unwrap_or_default())?;
         let running = self.leftovers.begin();
         let finishing = Arc::default();
+        let (broken, is_broken) = oneshot::channel();
         let source = Source {
             content,
             inner: Arc::clone(self),
             bytes: 0,
             looked_at: 0,
+            broken: Some(broken),
             finishing: Arc::clone(&finishing),
         };
         let adding = self.store.add_stream(stream::unfold(source, Source::next)).await;
-        let held = adding.temp_tag().await.map_err(add_failed)?;
+        let held = tokio::select! {
+            held = adding.temp_tag() => held.map_err(failed)?,
+            Ok(problem) = is_broken => return Err(problem),
+        };
         running.finished();
         drop(finishing);
         let kept = self.keep(BlobHash(*held.hash().as_bytes())).await?;

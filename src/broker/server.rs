@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::linger::Lingering;
 use super::patience::Patient;
 use super::{Room, STREAMS_COUNT_MAX, overflow, routes};
 use crate::handle::Handle;
@@ -134,6 +135,7 @@ impl Kind {
             tracing::trace!(%error, "a connection was gone before it was served");
             return;
         }
+        let stream = Lingering::new(stream, stopping.clone());
         let stream = Patient::new(stream, Duration::from_secs(WRITE_STALL_SECS_MAX));
         let service = TowerToHyperService::new(self.routes);
         let connection = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();

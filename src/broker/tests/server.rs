@@ -150,3 +150,27 @@ async fn a_request_head_without_an_end_is_cut_off() {
     assert!(reply.starts_with("HTTP/1.1 431 "), "{reply}");
     rig.stopping.cancel();
 }
+
+#[tokio::test]
+async fn a_client_that_is_refused_while_it_sends_can_read_why() {
+    let rig = Rig::new();
+    let (address, server) = start(&rig, LONG).await;
+    for _ in 0..20 {
+        let mut client = Client::connect(address).await;
+        client
+            .send("PUT /api/v1/documents/c/x HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
+            .await;
+        client.send("content-length: 50000000\r\n\r\n").await;
+        let body = [b' '; 64 * 1024];
+        for _ in 0..50_000_000 / body.len() {
+            // The server may stop taking it at any time.
+            if within(client.stream.write_all(&body)).await.is_err() {
+                break;
+            }
+        }
+        let reply = client.read_to_end().await;
+        assert!(reply.starts_with("HTTP/1.1 413 "), "{reply:?}");
+    }
+    rig.stopping.cancel();
+    within(server).await.unwrap().unwrap();
+}
