@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use peat_mesh_core::NodeName;
+use peat_mesh_core::scope::LinkScopes;
 
 use crate::discovery::fixed::StaticPeer;
 use crate::identity::FormationSecret;
@@ -32,6 +33,16 @@ pub struct Config {
     pub broker_port: u16,
     /// The UDP port of QUIC; 0 takes a free one. `PEAT_IROH_BIND_PORT`, default 11204.
     pub iroh_port: u16,
+    /// Relays over which peers reach each other when no direct path does: `http(s)://host[:port]`, at most
+    /// [`RELAYS_COUNT_MAX`]. `PEAT_IROH_RELAY_URLS`, default none.
+    pub relays: Vec<String>,
+    /// Whether this node uses its `static_peers`; one that does not leaves them to the nodes in `PEAT_GATEWAYS`.
+    pub is_gateway: bool,
+    /// Where this node is reached from outside, as `host:port`, beside the addresses that it finds by itself.
+    /// `PEAT_EXTERNAL_ADDR`, default none.
+    pub external_addresses: Vec<String>,
+    /// What may cross to which peers. `PEAT_LINK_SCOPES`, default everything.
+    pub link_scopes: LinkScopes,
     /// Addresses QUIC is bound to; empty for all of IPv4 and IPv6. Only for programs that embed a node.
     pub iroh_bind: Vec<IpAddr>,
 }
@@ -58,10 +69,17 @@ impl Config {
             broker_bind: loopback,
             broker_port: 0,
             iroh_port: 0,
+            relays: Vec::new(),
+            is_gateway: true,
+            external_addresses: Vec::new(),
+            link_scopes: LinkScopes::default(),
             iroh_bind: vec![loopback],
         }
     }
 }
+
+/// Most relays of one formation.
+pub const RELAYS_COUNT_MAX: usize = 5;
 
 /// A way to find peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,9 @@
 //! Environment variables to a [`Config`]. Every variable is looked at before anything is reported, and
 //! nothing that is set wrongly falls back to a default.
 
+mod federation;
 mod kubernetes;
+mod relays;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +17,7 @@ use peat_mesh_core::NodeName;
 use crate::config::{Config, DataFolder, LogConfig, LogFormat, RUST_LOG_DEFAULT, Source};
 use crate::discovery::fixed::StaticPeer;
 use crate::identity::FormationSecret;
+use crate::relay;
 
 const HOSTNAME_DEFAULT: &str = "peat-mesh-0";
 const DATA_FOLDER_DEFAULT: &str = "/data";
@@ -206,17 +209,6 @@ impl Reader<'_> {
         DataFolder { path: DATA_FOLDER_DEFAULT.into(), fallback: state.map(|state| state.join("peat-mesh")) }
     }
 
-    fn refuse_relays(&mut self) {
-        if self.text("PEAT_IROH_RELAY_URLS").is_some() {
-            self.wrong(
-                "PEAT_IROH_RELAY_URLS",
-                "relays are not available in this version yet, and a relay that is asked for must not be \
-                 left out silently",
-                "leave it unset; peers reach each other directly",
-            );
-        }
-    }
-
     fn port(&mut self, variable: &'static str, default: u16, example: &'static str) -> u16 {
         self.parse(variable, "a port from 0 to 65535", example).unwrap_or(default)
     }
@@ -230,9 +222,16 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
     let mut reader = Reader { strings, mistakes: Vec::new() };
     let secret = reader.secret();
     let name = reader.name();
-    let static_peers = reader.static_peers();
+    let mut static_peers = reader.static_peers();
     let has_static_peers = reader.text("PEAT_STATIC_PEERS").is_some();
     let discovery = reader.discovery(has_static_peers);
+    let is_gateway = reader.is_gateway(name.as_ref());
+    let relays = reader.relays(&static_peers);
+    if !is_gateway {
+        static_peers.clear();
+    }
+    let external_addresses = reader.external_addresses(name.as_ref());
+    let link_scopes = reader.link_scopes();
     let is_wanted = discovery.contains(&Source::Kubernetes);
     let kubernetes = reader.kubernetes(is_wanted, reader.text("PEAT_DISCOVERY").is_none());
     let data_folder = reader.data_folder();
@@ -242,7 +241,6 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
     let broker_port = reader.port("PEAT_BROKER_PORT", BROKER_PORT_DEFAULT, "PEAT_BROKER_PORT=8081");
     let iroh_port = reader.port("PEAT_IROH_BIND_PORT", IROH_PORT_DEFAULT, "PEAT_IROH_BIND_PORT=11204");
     let mdns_interfaces = reader.list("PEAT_MDNS_INTERFACES");
-    reader.refuse_relays();
     if let Err(mut log) = log(strings) {
         reader.mistakes.append(&mut log.0);
     }
@@ -258,6 +256,10 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
             broker_bind,
             broker_port,
             iroh_port,
+            relays,
+            is_gateway,
+            external_addresses,
+            link_scopes,
             iroh_bind: Vec::new(),
         }),
         _ => Err(Mistakes(reader.mistakes)),
@@ -272,6 +274,20 @@ pub fn identity(strings: &dyn Strings) -> Result<(FormationSecret, NodeName), Mi
     let mut reader = Reader { strings, mistakes: Vec::new() };
     match (reader.secret(), reader.name()) {
         (Some(secret), Some(name)) => Ok((secret, name)),
+        _ => Err(Mistakes(reader.mistakes)),
+    }
+}
+
+/// Reads how a relay is set up.
+///
+/// # Errors
+/// All mistakes at once.
+pub fn relay(strings: &dyn Strings) -> Result<relay::Settings, Mistakes> {
+    let mut reader = Reader { strings, mistakes: Vec::new() };
+    let secret = reader.secret();
+    let relays::Relay { bind, port, tls } = reader.relay();
+    match secret {
+        Some(secret) if reader.mistakes.is_empty() => Ok(relay::Settings { secret, bind, port, tls }),
         _ => Err(Mistakes(reader.mistakes)),
     }
 }

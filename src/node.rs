@@ -106,6 +106,9 @@ impl Node {
 
         let blobs = blob::open(&folder.join("blobs")).await?;
 
+        if !config.is_gateway {
+            info!("This node is not in PEAT_GATEWAYS: it leaves PEAT_STATIC_PEERS to those that are");
+        }
         let (events, connection_events) = mpsc::channel(CONNECTION_EVENTS_COUNT_MAX);
         let (blob_connections, asked_for_blobs) = mpsc::channel(blob::WAITING_CONNECTIONS_COUNT_MAX);
         let settings = Settings {
@@ -113,6 +116,8 @@ impl Node {
             incarnation,
             bind: config.iroh_bind.clone(),
             port: config.iroh_port,
+            relays: config.relays.clone(),
+            external: config.external_addresses.clone(),
             guests: vec![Guest { alpn: blob::ALPN, connections: blob_connections }],
         };
         let rooms = async {
@@ -145,6 +150,7 @@ impl Node {
         let probes = Arc::new(probes::NodeProbes::new(
             network.bound_addresses(),
             network.live(),
+            network.relays(),
             discovery.statuses(),
         ));
         let (writer, ways) =
@@ -165,9 +171,13 @@ impl Node {
             probes: Arc::clone(&probes) as Arc<_>,
             stopping: stopping.clone(),
         });
+        let mut hub = Hub::new(identity.endpoint_id(), catalog, rand::random())
+            .announcing(presence::me(&config, incarnation));
+        hub.set_relayed(!config.relays.is_empty());
+        hub.set_link_scopes(config.link_scopes.clone());
         let driver = driver::Driver {
-            hub: Hub::new(identity.endpoint_id(), catalog, rand::random())
-                .announcing(presence::me(&config, incarnation)),
+            name: identity.name().clone(),
+            hub,
             started,
             network,
             discovery,

@@ -32,6 +32,7 @@ const PEER_MAC: &str = "02:00:00:00:00:02";
 /// An address of the rest of the world, reserved for documentation (RFC 5737).
 const WORLD: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const QUIC_PORT: &str = "11204";
+const RELAY_PORT: u16 = 3340;
 const MDNS_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 /// Where the kernel reports that a socket has joined a group (IGMPv3).
 const IGMP_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 22);
@@ -42,6 +43,7 @@ const HELPER: &str = "PEAT_TEST_HELPER";
 const ETHERNET_IP: u16 = 0x0800;
 const ETHERNET_ARP: u16 = 0x0806;
 const PROTOCOL_IGMP: u8 = 2;
+const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_UDP: u8 = 17;
 
 fn run(command: &str) -> Result<(), String> {
@@ -280,6 +282,42 @@ fn a_node_with_mdns_sends_nothing_but_multicast_and_to_whom_it_finds() {
             || packet.is_udp_to(PEER, port)
             || packet.is_arp_for(&[PEER])
             || is_joining(packet)
+    });
+}
+
+#[test]
+fn a_node_with_a_relay_sends_nothing_but_to_that_relay_and_its_peers() {
+    let cable = match Cable::lay() {
+        Ok(cable) => cable,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let capture = cable.capture();
+    let relay = cable.node(&cable.outside, "relay", &folders[1]).arguments(&["relay"]).start();
+    relay.line_with("Relay listening on https://");
+    let with_relay = |setup: Setup, peer: &str| {
+        let url = format!("https://{PEER}:{RELAY_PORT}");
+        setup.set("PEAT_IROH_RELAY_URLS", &url).peers(&[format!("{peer}@relay")])
+    };
+    let outside = with_relay(cable.node(&cable.outside, "outside", &folders[1]), "inside").serve();
+    let inside = with_relay(cable.node(&cable.inside, "inside", &folders[0]), "outside").serve();
+    inside.line_with("Relay: connected to https://");
+    check_they_speak(&inside, &outside, &cable);
+    inside.stop();
+    cable.send_to_the_world();
+
+    // No name is asked for, no port is opened at a router, and nobody of the outside world is greeted.
+    let packets = capture.until_the_world();
+    let is_to_relay = |packet: &Packet, protocol: u8| {
+        packet.to == Some(PEER) && packet.protocol == protocol && packet.port == RELAY_PORT
+    };
+    assert!(packets.iter().any(|packet| is_to_relay(packet, PROTOCOL_TCP)), "{packets:?}");
+    assert!(packets.iter().any(|packet| is_to_relay(packet, PROTOCOL_UDP)), "{packets:?}");
+    check_only(&packets, |packet| {
+        is_to_relay(packet, PROTOCOL_TCP)
+            || is_to_relay(packet, PROTOCOL_UDP)
+            || packet.is_udp_to(PEER, QUIC_PORT.parse().unwrap())
+            || packet.is_arp_for(&[PEER])
     });
 }
 

@@ -31,6 +31,7 @@ const VIEW_EVERY_MS: u64 = 100;
 const SLEEP_MS_MAX: u64 = 60_000;
 
 pub(super) struct Driver {
+    pub(super) name: NodeName,
     pub(super) hub: Hub,
     pub(super) started: Instant,
     pub(super) network: Network,
@@ -184,7 +185,8 @@ impl Driver {
                 // An announcement proves nothing: it is said, but the node stays ready.
                 warn!(
                     "Another process announces this node's own name by {source} at {addresses:?}. If it is \
-                     one of yours, give each node its own HOSTNAME (or each cluster a PEAT_CLUSTER)"
+                     one of yours: {}",
+                    advice(&self.name)
                 );
             }
         }
@@ -231,10 +233,13 @@ impl Driver {
                 info!(peer = %name, endpoint_id = %peer.short(), %reason, "Peer disconnected");
             }
             Event::SelfElsewhere { detail } => {
-                let detail = format!("another process runs with this node's name and secret: {detail}");
+                let detail = format!(
+                    "another process runs with this node's name and secret: {detail}. {}",
+                    advice(&self.name)
+                );
                 // Readiness first: whoever sees the line finds the check failed.
                 self.probes.set_self_elsewhere(detail.clone());
-                warn!("{detail}. Give each node its own HOSTNAME, or each cluster a PEAT_CLUSTER");
+                warn!("{detail}");
             }
             other => presence::tell(other, self.now_ms()),
         }
@@ -269,6 +274,20 @@ impl Driver {
             });
             self.renew_topology(desk);
         }
+    }
+}
+
+/// What to set when two processes have one name.
+fn advice(name: &NodeName) -> String {
+    match name.as_str().split_once('/') {
+        Some((cluster, host)) => format!(
+            "Give each cluster its own PEAT_CLUSTER (here {cluster}), and each node of a cluster its own HOSTNAME \
+             (here {host})"
+        ),
+        None => format!(
+            "If the other one is in another cluster, give each cluster its own PEAT_CLUSTER (here not set); if not, \
+             give each node its own HOSTNAME (here {name})"
+        ),
     }
 }
 

@@ -64,7 +64,7 @@ impl Joining {
                 others => format!("caught up with {}, not with {others} others", peers(met)),
             });
         } else if waiting.is_empty() && is_list_complete {
-            self.joined = Some(match views.len() {
+            self.joined = Some(match views.iter().filter(|view| view.scope.is_none()).count() {
                 0 => "there are no peers to catch up with".to_owned(),
                 absent => format!("none of {} could be reached", peers(absent)),
             });
@@ -98,7 +98,8 @@ impl Joining {
             problem.is_some_and(|problem| !problem.contains(IN_USE) && !is_just_lost(problem))
         };
         match view.state {
-            PeerState::Connected => view.in_step_at_ms.is_some(),
+            // Over a scoped link two nodes may never be equal; the nodes of the own cluster have what counts.
+            PeerState::Connected => view.in_step_at_ms.is_some() || view.scope.is_some(),
             PeerState::Dialing | PeerState::Waiting => was_refused(),
             PeerState::Lost => true,
         }

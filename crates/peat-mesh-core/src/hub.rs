@@ -11,6 +11,7 @@ mod link;
 mod peers;
 mod presence;
 mod reconcile;
+mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +26,6 @@ use rand::rngs::StdRng;
 
 pub use peers::{PeerState, PeerView};
 
-use crate::answer::Request;
 use crate::catalog::{Catalog, Prefix};
 use crate::id::{ConnId, EndpointId, NodeName};
 use crate::io::{CloseReason, Closed, Effect, Event, Input};
@@ -47,6 +47,7 @@ pub struct Hub {
     switching: BTreeMap<EndpointId, (u64, NodeName)>,
     leaving: leaving::Leaving,
     presence: presence::Presence,
+    scopes: scope::Scopes,
     effects: Vec<Effect>,
 }
 
@@ -65,8 +66,15 @@ impl Hub {
             switching: BTreeMap::new(),
             leaving: leaving::Leaving::default(),
             presence: presence::Presence::default(),
+            scopes: scope::Scopes::default(),
             effects: Vec::new(),
         }
+    }
+
+    /// Says whether peers can be reached without an address of their own, over relays. Then a discovered
+    /// peer without any is dialled, too.
+    pub fn set_relayed(&mut self, is_relayed: bool) {
+        self.peers.set_relayed(is_relayed);
     }
 
     /// Takes in what happened at `now_ms` and says what is to be done, in this order.
@@ -132,6 +140,7 @@ impl Hub {
 
     fn close(&mut self, conn: ConnId, reason: CloseReason) {
         self.links.remove(&conn);
+        self.forget_scopes();
         self.effects.push(Effect::Close { conn, reason });
     }
 
@@ -152,11 +161,12 @@ impl Hub {
                 self.notify(Event::PeerDisconnected { peer, name, reason });
             }
         }
-        let all = self.catalog.summary(Prefix::ALL);
         let mut replies = Vec::new();
-        for (conn, link) in &mut self.links {
+        for (conn, link) in self.links.iter_mut().filter(|(_, link)| link.crossing.is_settled()) {
             let inbound = self.inbound.get(&link.name).copied().unwrap_or_default();
-            replies.extend(link.answer_probe(now_ms, &self.catalog, inbound).map(|reply| (*conn, reply)));
+            let catalog = self.scopes.catalog(&self.catalog, &link.crossing);
+            let all = catalog.summary(Prefix::ALL);
+            replies.extend(link.answer_probe(now_ms, catalog, inbound).map(|reply| (*conn, reply)));
             replies.extend(link.probe(now_ms, all, inbound, &mut self.rng).map(|reply| (*conn, reply)));
         }
         for (conn, reply) in replies {
@@ -181,18 +191,29 @@ impl Hub {
                 let reason = "a second hello on one connection".to_owned();
                 self.close_broken(now_ms, conn, reason);
             }
+            Frame::Scope(scope) => self.scope_said(now_ms, conn, &scope),
+            // Sent before the peer knew that this link has bounds: it begins again when it knows.
+            Frame::Probe { .. }
+            | Frame::InStep { .. }
+            | Frame::Ranges(_)
+            | Frame::Items(_)
+            | Frame::Fetch(_)
+                if !link.crossing.is_settled() => {}
             Frame::Probe { round, all } => {
                 link.probed(round, all, self.inbound.get(&link.name).copied().unwrap_or_default());
             }
             Frame::InStep { round } => link.in_step(now_ms, round),
             Frame::Ranges(groups) => {
                 link.touch(now_ms);
-                let reply = reconcile::compare_groups(&self.catalog, &groups);
+                let catalog = self.scopes.catalog(&self.catalog, &link.crossing);
+                let reply = reconcile::compare_groups(catalog, &groups);
                 self.reply(now_ms, conn, reply);
             }
             Frame::Items(ranges) => {
                 link.touch(now_ms);
-                let reply = reconcile::compare_items(&self.catalog, &ranges);
+                let catalog = self.scopes.catalog(&self.catalog, &link.crossing);
+                let mut reply = reconcile::compare_items(catalog, &ranges);
+                link.crossing.cut(now_ms, &self.catalog, &ranges, &mut reply);
                 self.reply(now_ms, conn, reply);
             }
             Frame::Fetch(positions) => {
@@ -202,14 +223,13 @@ impl Hub {
             }
             Frame::Want(wants) => {
                 link.touch(now_ms);
-                // What is not here is not worth remembering, so the catalog bounds what a peer can ask for.
-                wants
-                    .into_iter()
-                    .filter(|want| self.catalog.heads(&want.doc).is_some())
-                    .for_each(|want| link.ask(Request::Want(want)));
-                self.pump(conn);
+                self.wanted(conn, wants);
             }
-            Frame::Changes(changes) => {
+            Frame::Changes(mut changes) => {
+                link.crossing.admit(&mut changes.documents);
+                if changes.documents.is_empty() {
+                    return;
+                }
                 link.receiving(now_ms, &changes);
                 let from = link.name.clone();
                 self.inbound.entry(from.clone()).or_default().received += changes.documents.len() as u64;

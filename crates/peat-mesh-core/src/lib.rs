@@ -53,6 +53,7 @@ pub mod limits;
 pub mod presence;
 pub mod proof;
 pub mod replica;
+pub mod scope;
 pub mod store;
 pub mod wire;
 

@@ -34,6 +34,13 @@ pub const ITEMS_PER_FRAME_MAX: usize = 1024;
 pub const RANGE_ITEMS_MAX: usize = 8;
 /// Most node tags a change carries to say who was already sent it.
 pub const AUDIENCE_COUNT_MAX: usize = 64;
+/// Most collections that a scope names in one direction.
+pub const SCOPE_COLLECTIONS_COUNT_MAX: usize = 256;
+/// Most entries of the scopes of a node.
+pub const SCOPE_ENTRIES_COUNT_MAX: usize = 256;
+/// Documents that only come in over a scoped link and stay different, of which is remembered at which state they
+/// were asked for.
+pub const SCOPE_ASKED_COUNT_MAX: usize = 65_536;
 /// Longest reason in a close or refusal, in bytes.
 pub const REASON_BYTES_MAX: usize = 256;
 

@@ -29,6 +29,7 @@ use crate::catalog::{Fingerprint, Position, Prefix, Summary};
 use crate::heads::{ChangeHash, Heads};
 use crate::id::{DocId, NodeName, NodeTag};
 use crate::presence::Record;
+use crate::scope::Scope;
 
 /// The ALPN under which the frames are spoken.
 pub const ALPN: &[u8] = b"cap/automerge/1";
@@ -78,6 +79,10 @@ pub enum Frame {
     /// m × { peer: 8 bytes, silent: u8, path: u8 (0 unknown, 1 direct, 2 relay), family: u8 (0, 4 or 6),
     /// address and port: 0, 6 or 18 bytes, rtt: var µs, loss: var ‰ } }`
     Presence(Vec<Record>),
+    /// Kind 11, at most once from each side: "this is what may cross this link". From a node that bounds it
+    /// right after the hello, and from the other as the answer.
+    /// `send: collections, receive: collections`, where collections are `all: u8, n: var, n × text`
+    Scope(Scope),
 }
 
 /// Who is speaking.
@@ -199,6 +204,7 @@ impl Frame {
             Self::Want(_) => "want",
             Self::Changes(_) => "changes",
             Self::Presence(_) => "presence",
+            Self::Scope(_) => "scope",
         }
     }
 }

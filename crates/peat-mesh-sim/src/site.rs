@@ -7,6 +7,7 @@ use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::hub::Hub;
 use peat_mesh_core::presence::{Label, Me};
 use peat_mesh_core::replica::{Job, Outcome, Replica, Source, Work};
+use peat_mesh_core::scope::LinkScopes;
 use peat_mesh_core::store::{MemoryStore, Store};
 use peat_mesh_core::{DocId, EndpointId, NodeName};
 use rand::RngExt;
@@ -107,6 +108,8 @@ pub(crate) struct Machine {
     pub(crate) address: SocketAddr,
     pub(crate) disk: Disk,
     pub(crate) backup: Option<Disk>,
+    /// What may cross to which peers.
+    pub(crate) scopes: LinkScopes,
     /// How many processes there were.
     pub(crate) epoch: u64,
     pub(crate) process: Option<Process>,
@@ -132,8 +135,10 @@ impl Machine {
             incarnation,
             started_ms: now_ms,
         };
+        let mut hub = Hub::new(self.id, catalog, rng.random()).announcing(me);
+        hub.set_link_scopes(self.scopes.clone());
         self.process = Some(Process {
-            hub: Hub::new(self.id, catalog, rng.random()).announcing(me),
+            hub,
             replica: Replica::new(store, actor).expect("a store in memory can be read"),
             incarnation,
             waiting: VecDeque::new(),

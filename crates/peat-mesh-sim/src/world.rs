@@ -11,6 +11,7 @@ use peat_mesh_core::hub::PeerView;
 use peat_mesh_core::io::Event as News;
 use peat_mesh_core::presence::Topology;
 use peat_mesh_core::replica::{Job, Source, Work};
+use peat_mesh_core::scope::LinkScopes;
 use peat_mesh_core::store::{MemoryStore, Store};
 use peat_mesh_core::{DocId, EndpointId, Heads, NodeName};
 use rand::rngs::StdRng;
@@ -119,6 +120,7 @@ impl World {
             address: address(site, 0),
             disk: Disk::default(),
             backup: None,
+            scopes: LinkScopes::default(),
             epoch: 0,
             process: None,
             clock_error_ms: 0,
@@ -146,6 +148,12 @@ impl World {
         for (number, a) in sites.iter().enumerate() {
             sites[number + 1..].iter().for_each(|b| self.link(*a, *b));
         }
+    }
+
+    /// Says what may cross from and to a machine, as `PEAT_LINK_SCOPES`, and restarts its node with it.
+    pub fn set_scopes(&mut self, site: Site, text: &str) {
+        self.machines[site.0].scopes = LinkScopes::parse(text).expect("a test gives valid scopes");
+        self.reboot(site);
     }
 
     /// Puts documents on a disk past the network and the clients, as if they had been there for long.

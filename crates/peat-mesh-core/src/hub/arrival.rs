@@ -62,6 +62,7 @@ impl Hub {
         let Hello { name, incarnation } = hello;
         self.links.insert(conn, Link::new(now_ms, peer, name.clone(), incarnation, dialed));
         self.presence_meets(now_ms, conn);
+        self.say_scope(conn);
         let addresses = self.peers.connected(now_ms, peer, conn, name.clone(), address);
         if fresh {
             self.notify(Event::PeerConnected { peer, name, addresses });
@@ -77,6 +78,7 @@ impl Hub {
         if why == Closed::Goodbye {
             self.presence_goodbye(link.peer, link.incarnation);
         }
+        self.forget_scopes();
         let reason = match &why {
             Closed::Goodbye => "it said goodbye".to_owned(),
             Closed::Duplicate => "another connection to it is in use".to_owned(),

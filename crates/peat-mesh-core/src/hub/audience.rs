@@ -20,6 +20,7 @@ impl Hub {
             if written.seq.is_none() {
                 continue;
             }
+            self.scopes.set(&doc, &written.heads);
             self.catalog.set(doc.clone(), written.heads);
             match pushes.last_mut() {
                 Some((last, documents)) if *last == source => documents.push((doc, written.new)),
@@ -37,31 +38,44 @@ impl Hub {
             Source::Client => (None, &[], false),
             Source::Peer { conn, audience, repair, .. } => (Some(*conn), audience, *repair),
         };
-        let targets: Vec<(ConnId, NodeTag)> = self
-            .links
-            .iter()
-            .map(|(conn, link)| (*conn, link.peer.tag()))
-            .filter(|(conn, tag)| Some(*conn) != origin && !audience.contains(tag))
-            .collect();
+        let (mut targets, mut scoped) = (Vec::<(ConnId, NodeTag)>::new(), Vec::new());
+        for (conn, link) in &self.links {
+            let tag = link.peer.tag();
+            if Some(*conn) != origin && !audience.contains(&tag) {
+                if link.is_scoped() { scoped.push(*conn) } else { targets.push((*conn, tag)) }
+            }
+        }
         if repair {
             // Others may be getting the same from elsewhere: compare with them instead of sending it all.
-            for (conn, _) in targets {
+            for conn in targets.into_iter().map(|(conn, _)| conn).chain(scoped) {
                 if let Some(link) = self.links.get_mut(&conn) {
                     link.nudge(now_ms);
                 }
             }
             return;
         }
-        if targets.is_empty() {
-            return;
-        }
         let mut told = audience.to_vec();
         told.push(self.me.tag());
         told.extend(targets.iter().map(|(_, tag)| *tag));
         told.truncate(limits::AUDIENCE_COUNT_MAX);
-        for frame in pack(documents, false, &told) {
+        // What may not cross a scoped link may reach that peer by another way, so nobody is told that it has it.
+        for conn in scoped {
+            let Some(link) = self.links.get(&conn) else { continue };
+            let part: Vec<_> =
+                documents.iter().filter(|(doc, _)| link.crossing.may_send(doc)).cloned().collect();
+            self.give(&[conn], pack(part, false, &told));
+        }
+        if !targets.is_empty() {
+            let targets: Vec<ConnId> = targets.into_iter().map(|(conn, _)| conn).collect();
+            self.give(&targets, pack(documents, false, &told));
+        }
+    }
+
+    /// Sends frames to those whose windows have room.
+    fn give(&mut self, targets: &[ConnId], frames: Vec<Frame>) {
+        for frame in frames {
             let bytes = frame.encode();
-            for (conn, _) in &targets {
+            for conn in targets {
                 let Some(link) = self.links.get_mut(conn) else {
                     continue;
                 };

@@ -6,7 +6,7 @@ use crate::id::{ConnId, DocId, NodeName};
 use crate::io::Effect;
 use crate::limits;
 use crate::replica::{WriteError, Written};
-use crate::wire::{Frame, Want, WantStage};
+use crate::wire::Frame;
 
 impl Hub {
     pub(super) fn reply(&mut self, now_ms: u64, conn: ConnId, reply: reconcile::Reply) {
@@ -20,7 +20,8 @@ impl Hub {
         if reply.moves() {
             link.touch(now_ms);
         }
-        reply.whole.into_iter().for_each(|doc| link.ask(Request::Whole(doc)));
+        let whole = reply.whole.into_iter().filter(|doc| link.crossing.may_send(doc)).collect::<Vec<_>>();
+        whole.into_iter().for_each(|doc| link.ask(Request::Whole(doc)));
         for frame in reply.frames {
             self.send(conn, frame.encode());
         }
@@ -42,8 +43,12 @@ impl Hub {
             return;
         };
         link.answered(now_ms, answer.rest);
-        let mut frames = audience::pack(answer.changes, true, &[]);
-        frames.extend(reconcile::wants(answer.wants));
+        let (mut changes, mut wants) = (answer.changes, answer.wants);
+        // The bounds may have come while the documents were read.
+        changes.retain(|(doc, _)| link.crossing.may_send(doc));
+        let mut frames = audience::pack(changes, true, &[]);
+        wants.retain(|want| link.crossing.may_receive(&want.doc));
+        frames.extend(reconcile::wants(wants));
         for frame in frames {
             self.send(conn, frame.encode());
         }
@@ -72,7 +77,7 @@ impl Hub {
         match result {
             Ok(written) if written.missing => {
                 let heads = first_heads(&written.heads);
-                let want = Want { doc: doc.clone(), stage: WantStage::Heads, heads, have: Vec::new() };
+                let want = link.crossing.want(doc.clone(), heads);
                 self.send(conn, Frame::Want(vec![want]).encode());
             }
             Ok(_) => {}

@@ -5,6 +5,7 @@ use rand::{Rng, RngExt};
 use super::peers::PeerView;
 use super::presence::LinkPresence;
 use super::reconcile::{Queue, Reply, compare_all};
+use super::scope::Crossing;
 use crate::answer::Request;
 use crate::catalog::{Catalog, Summary};
 use crate::id::{EndpointId, NodeName};
@@ -46,6 +47,8 @@ pub(super) struct Link {
     pub(super) unsent_bytes: usize,
     /// Whether changes were not pushed because the window was full.
     pub(super) skipped: bool,
+    /// What may cross.
+    pub(super) crossing: Crossing,
     queue: Queue,
     answers_in_flight: usize,
     /// The peer's probe: its round, what it said, and the number of changes that came before it. It is
@@ -82,6 +85,7 @@ impl Link {
             since_ms: now_ms,
             unsent_bytes: 0,
             skipped: false,
+            crossing: Crossing::Open,
             queue: Queue::default(),
             answers_in_flight: 0,
             waiting_probe: None,
@@ -105,7 +109,7 @@ impl Link {
 
     /// When this link needs the time next. A probe that waits for the disk needs a commit instead.
     pub(super) fn next_wakeup(&self) -> Option<u64> {
-        self.probe_after.is_none().then_some(self.probe_at_ms)
+        (self.probe_after.is_none() && self.crossing.is_settled()).then_some(self.probe_at_ms)
     }
 
     pub(super) fn describe(&self, inbound: Inbound, view: &mut PeerView) {
@@ -118,6 +122,25 @@ impl Link {
         view.bytes_sent = self.sent_bytes;
         view.bytes_unsent = self.unsent_bytes as u64;
         view.silent_since_ms = self.presence.silent_since_ms;
+        view.scope = self.crossing.describe();
+        view.last_error = self.crossing.complaint().or(view.last_error.take());
+    }
+
+    /// Whether not everything may cross. Such a link is no way for what others pass on.
+    #[must_use]
+    pub(super) fn is_scoped(&self) -> bool {
+        !matches!(self.crossing, Crossing::Open)
+    }
+
+    /// What is compared is another set from now on.
+    pub(super) fn begin_again(&mut self, now_ms: u64) {
+        self.waiting_probe = None;
+        self.asked_with = None;
+        self.in_step_at_ms = None;
+        self.futile = 0;
+        self.round = self.round.wrapping_add(1);
+        self.queue = Queue::default();
+        self.compare_now(if self.dialed { now_ms } else { now_ms + SETTLE_MS });
     }
 
     fn is_answering(&self) -> bool {

@@ -63,6 +63,8 @@ pub struct PeerView {
     pub next_dial_ms: Option<u64>,
     /// The last thing that went wrong with it, in words.
     pub last_error: Option<String>,
+    /// What may cross its link, in words; `None` without bounds.
+    pub scope: Option<String>,
     /// Whether the last comparison found both sides equal and nothing has been on its way since.
     pub in_step: bool,
     /// When both sides were last found equal, on the caller's clock.
@@ -107,11 +109,17 @@ enum Status {
 pub(super) struct PeerTable {
     me: EndpointId,
     peers: BTreeMap<EndpointId, Peer>,
+    /// Whether a peer can be reached without an address of its own.
+    is_relayed: bool,
 }
 
 impl PeerTable {
     pub(super) fn new(me: EndpointId) -> Self {
-        Self { me, peers: BTreeMap::new() }
+        Self { me, peers: BTreeMap::new(), is_relayed: false }
+    }
+
+    pub(super) fn set_relayed(&mut self, is_relayed: bool) {
+        self.is_relayed = is_relayed;
     }
 
     pub(super) fn conn(&self, peer: EndpointId) -> Option<ConnId> {
@@ -174,8 +182,10 @@ impl PeerTable {
     }
 
     pub(super) fn next_dial(&mut self, now_ms: u64) -> Option<(EndpointId, Vec<SocketAddr>)> {
+        let is_relayed = self.is_relayed;
         let (id, peer) = self.peers.iter_mut().find(|(_, peer)| {
-            matches!(peer.status, Status::Idle { dial_at_ms } if dial_at_ms <= now_ms) && peer.can_be_dialed()
+            matches!(peer.status, Status::Idle { dial_at_ms } if dial_at_ms <= now_ms)
+                && peer.can_be_dialed(is_relayed)
         })?;
         peer.status = Status::Dialing;
         peer.since_ms = now_ms;
@@ -183,11 +193,11 @@ impl PeerTable {
     }
 
     pub(super) fn next_wakeup(&self) -> Option<u64> {
-        let due =
-            self.peers.values().filter(|peer| peer.can_be_dialed()).filter_map(|peer| match peer.status {
-                Status::Idle { dial_at_ms } => Some(dial_at_ms),
-                _ => None,
-            });
+        let dialable = self.peers.values().filter(|peer| peer.can_be_dialed(self.is_relayed));
+        let due = dialable.filter_map(|peer| match peer.status {
+            Status::Idle { dial_at_ms } => Some(dial_at_ms),
+            _ => None,
+        });
         due.min()
     }
 
@@ -244,15 +254,16 @@ impl PeerTable {
     }
 
     pub(super) fn views(&self) -> Vec<PeerView> {
-        let mut views: Vec<PeerView> = self.peers.iter().map(|(id, peer)| peer.view(*id)).collect();
+        let mut views: Vec<PeerView> =
+            self.peers.iter().map(|(id, peer)| peer.view(*id, self.is_relayed)).collect();
         views.sort_by(|a, b| (&a.name, a.peer).cmp(&(&b.name, b.peer)));
         views
     }
 }
 
 impl Peer {
-    fn can_be_dialed(&self) -> bool {
-        self.is_discovered && !self.discovered.is_empty()
+    fn can_be_dialed(&self, is_relayed: bool) -> bool {
+        self.is_discovered && (is_relayed || !self.discovered.is_empty())
     }
 
     fn wait(&mut self, now_ms: u64, rng: &mut impl Rng) {
@@ -274,11 +285,11 @@ impl Peer {
         addresses
     }
 
-    fn view(&self, id: EndpointId) -> PeerView {
+    fn view(&self, id: EndpointId, is_relayed: bool) -> PeerView {
         let (state, conn, next_dial_ms) = match self.status {
             Status::Live(conn) => (PeerState::Connected, Some(conn), None),
             Status::Dialing => (PeerState::Dialing, None, None),
-            Status::Idle { dial_at_ms } if self.can_be_dialed() => {
+            Status::Idle { dial_at_ms } if self.can_be_dialed(is_relayed) => {
                 (PeerState::Waiting, None, Some(dial_at_ms))
             }
             Status::Idle { .. } => (PeerState::Lost, None, None),
@@ -292,6 +303,7 @@ impl Peer {
             since_ms: self.since_ms,
             next_dial_ms,
             last_error: self.last_error.clone(),
+            scope: None,
             in_step: false,
             in_step_at_ms: None,
             documents_to_send: 0,

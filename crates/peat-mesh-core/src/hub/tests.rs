@@ -82,6 +82,20 @@ fn the_smaller_id_dials_at_once_and_the_larger_after_a_grace() {
 }
 
 #[test]
+fn a_peer_without_an_address_is_dialled_when_there_are_relays() {
+    let nowhere = || Input::PeerSeen { peer: LARGER, name: None, addresses: Vec::new() };
+    let mut direct = hub();
+    assert_eq!(dials(&direct.handle(0, nowhere())), []);
+    assert_eq!(direct.next_wakeup(), None);
+    let mut relayed = hub();
+    relayed.set_relayed(true);
+    assert_eq!(dials(&relayed.handle(0, nowhere())), [LARGER]);
+    relayed.handle(1, Input::PeerGone { peer: LARGER });
+    relayed.handle(1, Input::DialFailed { peer: LARGER, reason: "no answer".to_owned() });
+    assert_eq!(relayed.next_wakeup(), None, "nobody says any more that it is there");
+}
+
+#[test]
 fn a_peer_that_cannot_be_reached_is_dialled_for_ever_with_growing_waits() {
     let mut hub = hub();
     hub.handle(0, seen(LARGER, 1));

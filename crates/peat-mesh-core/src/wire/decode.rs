@@ -7,8 +7,9 @@ use super::{
 };
 use crate::catalog::{Fingerprint, Position, Prefix, Summary};
 use crate::heads::{ChangeHash, Heads};
-use crate::id::{DocId, NodeName, NodeTag};
+use crate::id::{DocId, NodeName, NodeTag, check_collection};
 use crate::limits;
+use crate::scope::{Collections, Scope};
 
 /// Cuts a stream of bytes into frames.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Decoder {
     /// # Errors
     /// When the kind is unknown or the body would be longer than the limit.
     pub fn body_bytes(&self, header: &[u8; HEADER_BYTES]) -> Result<usize, WireError> {
-        if !(1..=9).contains(&header[0]) || header[1] != 0 {
+        if !matches!(header[0], 1..=9 | 11) || header[1] != 0 {
             return Err(WireError::UnknownKind { kind: header[0] });
         }
         let bytes = u32::from_be_bytes([header[2], header[3], header[4], header[5]]);
@@ -77,6 +78,7 @@ impl Frame {
             7 => "want",
             8 => "changes",
             9 => "presence",
+            11 => "scope",
             _ => return Err(WireError::UnknownKind { kind }),
         };
         let mut body = Body { frame, rest: body };
@@ -89,7 +91,8 @@ impl Frame {
             6 => Self::Fetch(body.list("positions", limits::ITEMS_PER_FRAME_MAX, 16, Body::position)?),
             7 => Self::Want(body.list("wants", limits::ITEMS_PER_FRAME_MAX, 5, Body::want)?),
             8 => Self::Changes(body.changes()?),
-            _ => Self::Presence(body.records()?),
+            9 => Self::Presence(body.records()?),
+            _ => Self::Scope(Scope { send: body.collections()?, receive: body.collections()? }),
         };
         if body.rest.is_empty() { Ok(decoded) } else { Err(WireError::Length { frame, what: "too long" }) }
     }
@@ -249,6 +252,24 @@ impl Body {
         let bytes_max = limits::COLLECTION_BYTES_MAX + 1 + limits::DOCUMENT_ID_BYTES_MAX;
         let text = self.text("document", bytes_max)?;
         text.parse().map_err(|problem| self.bad("document", problem))
+    }
+
+    fn collections(&mut self) -> Result<Collections, WireError> {
+        let is_all = match self.u8()? {
+            0 => false,
+            1 => true,
+            other => return Err(self.bad("collections", other)),
+        };
+        let names = self.list("collections", limits::SCOPE_COLLECTIONS_COUNT_MAX, 2, |body| {
+            let name = body.text("collection", limits::COLLECTION_BYTES_MAX)?;
+            check_collection(&name).map_err(|problem| body.bad("collection", problem))?;
+            Ok(name)
+        })?;
+        match (is_all, names.is_empty()) {
+            (true, true) => Ok(Collections::All),
+            (true, false) => Err(self.bad("collections", "all of them and some")),
+            (false, _) => Ok(Collections::Only(names.into_iter().collect())),
+        }
     }
 
     fn hash(&mut self) -> Result<ChangeHash, WireError> {

@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::{Changes, Frame, HEADER_BYTES, Hello, RangeGroup, RangeItems, Want, presence};
 use crate::catalog::{Position, Prefix, Summary};
 use crate::heads::ChangeHash;
+use crate::scope::Collections;
 
 impl Frame {
     /// The whole frame, header included.
@@ -54,6 +55,11 @@ impl Frame {
             Self::Presence(records) => {
                 presence::put_records(&mut out, records);
                 9
+            }
+            Self::Scope(scope) => {
+                put_collections(&mut out, &scope.send);
+                put_collections(&mut out, &scope.receive);
+                11
             }
         };
         let body = (out.len() - HEADER_BYTES) as u32;
@@ -109,6 +115,20 @@ fn put_changes(out: &mut BytesMut, changes: &Changes) {
         put_text(out, doc.as_str());
         put_var(out, chunks.len() as u64);
         out.put_slice(chunks);
+    }
+}
+
+fn put_collections(out: &mut BytesMut, collections: &Collections) {
+    match collections {
+        Collections::All => {
+            out.put_u8(1);
+            put_var(out, 0);
+        }
+        Collections::Only(names) => {
+            out.put_u8(0);
+            put_var(out, names.len() as u64);
+            names.iter().for_each(|name| put_text(out, name));
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::*;
 use crate::id::EndpointId;
 use crate::limits;
 use crate::presence::{Label, Link, Measure, PathKind, Stamp};
+use crate::scope::Collections;
 
 fn doc(text: &str) -> DocId {
     text.parse().unwrap()
@@ -55,6 +56,13 @@ fn examples() -> Vec<(Frame, &'static str)> {
              03612f30 046e6f6465 05302e312e30 80d095ffbc31 0000000000000102 07 01 05 e807 02 02 \
              0101010101010101 00 01 04 0a0000022bc4 ac02 0a \
              0202020202020202 01 02 00 00 00",
+        ),
+        (
+            Frame::Scope(Scope {
+                send: Collections::All,
+                receive: Collections::Only(["c".to_owned()].into()),
+            }),
+            "0b0000000006 01 00 00 01 0163",
         ),
     ]
 }
