@@ -1,6 +1,7 @@
 //! A machine with a namespace and a disk of its own, and the node process on it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +58,11 @@ impl Machine {
     }
 
     fn alone(&self) -> Setup {
-        Setup::node(self.name, self.disk.path())
+        let setup = match std::env::var("RUST_LOG") {
+            Ok(filter) => Setup::node(self.name, self.disk.path()).set("RUST_LOG", &filter),
+            Err(_) => Setup::node(self.name, self.disk.path()),
+        };
+        setup
             .set("PEAT_IROH_BIND_PORT", &QUIC_PORT.to_string())
             .set("PEAT_BROKER_PORT", &BROKER.port().to_string())
             .wrapper(&["ip", "netns", "exec", &self.space.name])
@@ -76,7 +81,25 @@ pub struct LabNode {
     pub process: Process,
 }
 
+/// A folder for all that the nodes print, for whoever wants to read it; `RUST_LOG` is handed on to them.
+const LOGS: &str = "PEAT_LAB_LOGS";
+
+impl Drop for LabNode {
+    fn drop(&mut self) {
+        if let Some(folder) = std::env::var_os(LOGS) {
+            let file = std::path::Path::new(&folder).join(&self.space.name).with_extension("log");
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+            file.write_all(self.process.out.text().as_bytes()).unwrap();
+        }
+    }
+}
+
 impl LabNode {
+    /// Ends the process at once, as a power cut does.
+    pub fn kill(self) {
+        drop(self);
+    }
+
     pub fn http(&self) -> std::io::Result<Http> {
         Http::over(self.space.connect(BROKER)?)
     }

@@ -32,7 +32,7 @@ pub fn a_gateway_carries_documents_between_two_networks(lab: &Lab) {
     until_converged(&all, &ledger);
     lab.timeline.measured("converged through the gateway", written);
 
-    gate.process.kill();
+    gate.kill();
     lab.timeline.mark("the gateway is killed");
     until_connected(&near_1, &["near-2"]);
     until_connected(&far_1, &["far-2"]);
