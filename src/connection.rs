@@ -3,6 +3,7 @@
 //! In: orders to dial, send and close. Out: [`ConnEvent`]s. A connection is reported only after the
 //! formation proof; what a stranger sends is not read past a message of 38 bytes.
 
+mod addresses;
 mod endpoint;
 mod guests;
 mod handshake;
@@ -218,7 +219,8 @@ async fn dial(
     addresses: Vec<SocketAddr>,
 ) -> Result<(Connection, handshake::Proven), String> {
     let id = iroh::EndpointId::from_bytes(&peer.0).map_err(|_| "its endpoint id is not a key".to_owned())?;
-    let address = EndpointAddr::from_parts(id, addresses.into_iter().map(TransportAddr::Ip));
+    let address =
+        EndpointAddr::from_parts(id, addresses::usable(addresses)?.into_iter().map(TransportAddr::Ip));
     let connection =
         endpoint.connect(address, ALPN).await.map_err(|problem| handshake::in_words(&n0_chain(&problem)))?;
     match handshake::dial(shared, &connection).await {

@@ -11,6 +11,8 @@ mod link;
 mod peers;
 mod reconcile;
 #[cfg(test)]
+mod redial_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
@@ -73,6 +75,7 @@ impl Hub {
             Input::Tick => {}
             Input::PeerSeen { peer, name, addresses } => self.peers.seen(now_ms, peer, name, addresses),
             Input::PeerGone { peer } => self.peers.gone(peer),
+            Input::AddressLost => self.peers.address_lost(now_ms),
             Input::DialFailed { peer, reason } => {
                 self.peers.dial_failed(now_ms, peer, reason, &mut self.rng);
             }
