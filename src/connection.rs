@@ -8,6 +8,7 @@ mod endpoint;
 mod guests;
 mod handshake;
 mod live;
+mod moves;
 mod peer;
 mod strangers;
 
@@ -127,6 +128,7 @@ impl Network {
         let cancel = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(endpoint.clone(), Arc::clone(&shared), cancel.clone()));
+        tasks.spawn(moves::watch(endpoint.clone(), shared.events.clone(), cancel.clone()));
         Ok(Self { endpoint, shared, tasks, cancel })
     }
 
