@@ -32,6 +32,9 @@ pub struct Config {
     pub broker_port: u16,
     /// The UDP port of QUIC; 0 takes a free one. `PEAT_IROH_BIND_PORT`, default 11204.
     pub iroh_port: u16,
+    /// Relays over which peers reach each other when no direct path does: `http(s)://host[:port]`, at most
+    /// [`RELAYS_COUNT_MAX`]. `PEAT_IROH_RELAY_URLS`, default none.
+    pub relays: Vec<String>,
     /// Addresses QUIC is bound to; empty for all of IPv4 and IPv6. Only for programs that embed a node.
     pub iroh_bind: Vec<IpAddr>,
 }
@@ -58,10 +61,14 @@ impl Config {
             broker_bind: loopback,
             broker_port: 0,
             iroh_port: 0,
+            relays: Vec::new(),
             iroh_bind: vec![loopback],
         }
     }
 }
+
+/// Most relays of one formation.
+pub const RELAYS_COUNT_MAX: usize = 5;
 
 /// A way to find peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

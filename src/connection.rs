@@ -10,6 +10,8 @@ mod handshake;
 mod live;
 mod moves;
 mod peer;
+mod relays;
+mod resolver;
 mod strangers;
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,11 +20,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iroh::endpoint::Connection;
-use iroh::{Endpoint, EndpointAddr, TransportAddr};
+use iroh::{Endpoint, EndpointAddr, RelayUrl, TransportAddr};
 use peat_mesh_core::io::{CloseReason, Input};
 use peat_mesh_core::wire::ALPN;
 use peat_mesh_core::{ConnId, EndpointId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -30,6 +32,7 @@ use tracing::debug;
 pub use endpoint::BindError;
 pub use guests::{Guest, Opener};
 pub use live::Live;
+pub use relays::{Standing, check as check_relay};
 
 use crate::identity::Identity;
 
@@ -76,6 +79,8 @@ pub struct Settings {
     pub bind: Vec<IpAddr>,
     /// The UDP port; 0 takes a free one.
     pub port: u16,
+    /// Relays, `http(s)://host[:port]`; with none, no relay is ever contacted.
+    pub relays: Vec<String>,
     /// What else is spoken on the endpoint, by admitted peers only.
     pub guests: Vec<Guest>,
 }
@@ -85,6 +90,8 @@ pub struct Settings {
 pub struct Network {
     endpoint: Endpoint,
     shared: Arc<Shared>,
+    /// How this node stands with its relays; `None` without any.
+    relays: Option<watch::Receiver<Standing>>,
     tasks: JoinSet<()>,
     cancel: CancellationToken,
 }
@@ -98,6 +105,24 @@ struct Shared {
     live: Live,
     strangers: strangers::Strangers,
     guests: guests::Guests,
+    /// Where every peer is tried beside its own addresses.
+    relays: Vec<RelayUrl>,
+}
+
+/// Where a peer may be: these addresses, and all relays that this node was given. A relay that somebody else
+/// names is never asked.
+fn ways_to(
+    relays: &[RelayUrl],
+    peer: EndpointId,
+    addresses: Vec<SocketAddr>,
+) -> Result<EndpointAddr, String> {
+    let id = iroh::EndpointId::from_bytes(&peer.0).map_err(|_| "its endpoint id is not a key".to_owned())?;
+    let addresses = match addresses::usable(addresses) {
+        Err(_) if !relays.is_empty() => Vec::new(),
+        usable => usable?,
+    };
+    let relays = relays.iter().cloned().map(TransportAddr::Relay);
+    Ok(EndpointAddr::from_parts(id, addresses.into_iter().map(TransportAddr::Ip).chain(relays)))
 }
 
 fn path(connection: &Connection) -> Option<(Option<SocketAddr>, f64)> {
@@ -116,7 +141,15 @@ impl Network {
     /// # Errors
     /// When a socket cannot be bound.
     pub async fn bind(settings: Settings, events: mpsc::Sender<ConnEvent>) -> Result<Self, BindError> {
-        let endpoint = endpoint::bind(&settings).await?;
+        let urls = relays::parse(&settings.relays).map_err(BindError::Relay)?;
+        let endpoint = endpoint::bind(&settings, &urls).await?;
+        let cancel = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let relays = (!urls.is_empty()).then(|| {
+            let (standing, seen) = watch::channel(Standing::new(&urls));
+            tasks.spawn(relays::watch(endpoint.clone(), standing, cancel.clone()));
+            seen
+        });
         let shared = Arc::new(Shared {
             identity: settings.identity,
             incarnation: settings.incarnation,
@@ -124,12 +157,11 @@ impl Network {
             live: Live::default(),
             strangers: strangers::Strangers::default(),
             guests: guests::Guests::new(settings.guests),
+            relays: urls,
         });
-        let cancel = CancellationToken::new();
-        let mut tasks = JoinSet::new();
         tasks.spawn(accept(endpoint.clone(), Arc::clone(&shared), cancel.clone()));
         tasks.spawn(moves::watch(endpoint.clone(), shared.events.clone(), cancel.clone()));
-        Ok(Self { endpoint, shared, tasks, cancel })
+        Ok(Self { endpoint, shared, relays, tasks, cancel })
     }
 
     /// The sockets that are really bound.
@@ -144,10 +176,16 @@ impl Network {
         self.shared.live.clone()
     }
 
+    /// How this node stands with its relays; `None` when it has none.
+    #[must_use]
+    pub fn relays(&self) -> Option<watch::Receiver<Standing>> {
+        self.relays.clone()
+    }
+
     /// What opens connections of other protocols to admitted peers.
     #[must_use]
     pub fn opener(&self) -> Opener {
-        Opener::new(self.endpoint.clone(), self.shared.live.clone())
+        Opener::new(self.endpoint.clone(), self.shared.live.clone(), self.shared.relays.clone())
     }
 
     /// Connects to a peer. Ends in `Admitted` or `DialFailed`.
@@ -220,9 +258,7 @@ async fn dial(
     peer: EndpointId,
     addresses: Vec<SocketAddr>,
 ) -> Result<(Connection, handshake::Proven), String> {
-    let id = iroh::EndpointId::from_bytes(&peer.0).map_err(|_| "its endpoint id is not a key".to_owned())?;
-    let address =
-        EndpointAddr::from_parts(id, addresses::usable(addresses)?.into_iter().map(TransportAddr::Ip));
+    let address = ways_to(&shared.relays, peer, addresses)?;
     let connection =
         endpoint.connect(address, ALPN).await.map_err(|problem| handshake::in_words(&n0_chain(&problem)))?;
     match handshake::dial(shared, &connection).await {

@@ -2,6 +2,7 @@
 //! nothing that is set wrongly falls back to a default.
 
 mod kubernetes;
+mod relays;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use peat_mesh_core::NodeName;
 use crate::config::{Config, DataFolder, LogConfig, LogFormat, RUST_LOG_DEFAULT, Source};
 use crate::discovery::fixed::StaticPeer;
 use crate::identity::FormationSecret;
+use crate::relay;
 
 const HOSTNAME_DEFAULT: &str = "peat-mesh-0";
 const DATA_FOLDER_DEFAULT: &str = "/data";
@@ -206,17 +208,6 @@ impl Reader<'_> {
         DataFolder { path: DATA_FOLDER_DEFAULT.into(), fallback: state.map(|state| state.join("peat-mesh")) }
     }
 
-    fn refuse_relays(&mut self) {
-        if self.text("PEAT_IROH_RELAY_URLS").is_some() {
-            self.wrong(
-                "PEAT_IROH_RELAY_URLS",
-                "relays are not available in this version yet, and a relay that is asked for must not be \
-                 left out silently",
-                "leave it unset; peers reach each other directly",
-            );
-        }
-    }
-
     fn port(&mut self, variable: &'static str, default: u16, example: &'static str) -> u16 {
         self.parse(variable, "a port from 0 to 65535", example).unwrap_or(default)
     }
@@ -242,7 +233,7 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
     let broker_port = reader.port("PEAT_BROKER_PORT", BROKER_PORT_DEFAULT, "PEAT_BROKER_PORT=8081");
     let iroh_port = reader.port("PEAT_IROH_BIND_PORT", IROH_PORT_DEFAULT, "PEAT_IROH_BIND_PORT=11204");
     let mdns_interfaces = reader.list("PEAT_MDNS_INTERFACES");
-    reader.refuse_relays();
+    let relays = reader.relays(&static_peers);
     if let Err(mut log) = log(strings) {
         reader.mistakes.append(&mut log.0);
     }
@@ -258,6 +249,7 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
             broker_bind,
             broker_port,
             iroh_port,
+            relays,
             iroh_bind: Vec::new(),
         }),
         _ => Err(Mistakes(reader.mistakes)),
@@ -272,6 +264,20 @@ pub fn identity(strings: &dyn Strings) -> Result<(FormationSecret, NodeName), Mi
     let mut reader = Reader { strings, mistakes: Vec::new() };
     match (reader.secret(), reader.name()) {
         (Some(secret), Some(name)) => Ok((secret, name)),
+        _ => Err(Mistakes(reader.mistakes)),
+    }
+}
+
+/// Reads how a relay is set up.
+///
+/// # Errors
+/// All mistakes at once.
+pub fn relay(strings: &dyn Strings) -> Result<relay::Settings, Mistakes> {
+    let mut reader = Reader { strings, mistakes: Vec::new() };
+    let secret = reader.secret();
+    let relays::Relay { bind, port, tls } = reader.relay();
+    match secret {
+        Some(secret) if reader.mistakes.is_empty() => Ok(relay::Settings { secret, bind, port, tls }),
         _ => Err(Mistakes(reader.mistakes)),
     }
 }

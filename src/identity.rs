@@ -23,6 +23,8 @@ pub const SECRET_BYTES_MAX: usize = 1024;
 const NODE_KEY: &[u8] = b"peat-mesh/1 node key: ";
 const PROOF_KEY: &[u8] = b"peat-mesh/1 formation proof";
 const LAN_TAG: &[u8] = b"peat-mesh/1 lan tag";
+const RELAY_KEY: &[u8] = b"peat-mesh/1 relay key";
+const RELAY_TOKEN: &[u8] = b"peat-mesh/1 relay token";
 
 /// The secret that makes nodes members of one formation. Never printed; wiped when dropped.
 #[derive(Clone)]
@@ -114,6 +116,24 @@ impl FormationSecret {
         let mut tag = [0; 16];
         tag.copy_from_slice(&self.derive(&[LAN_TAG])[..16]);
         tag
+    }
+
+    /// The private key of the certificate that every relay of the formation shows.
+    #[must_use]
+    pub fn relay_key(&self) -> Zeroizing<[u8; 32]> {
+        self.derive(&[RELAY_KEY])
+    }
+
+    /// The public half of [`FormationSecret::relay_key`], by which nodes know their relay.
+    #[must_use]
+    pub fn relay_public_key(&self) -> [u8; 32] {
+        SigningKey::from_bytes(&self.relay_key()).verifying_key().to_bytes()
+    }
+
+    /// What a node shows to a relay to be let in: 64 hex digits. They do not reveal the secret.
+    #[must_use]
+    pub fn relay_token(&self) -> Zeroizing<String> {
+        Zeroizing::new(data_encoding::HEXLOWER.encode(&*self.derive(&[RELAY_TOKEN])))
     }
 }
 

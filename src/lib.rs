@@ -27,6 +27,7 @@
 //!     broker_bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
 //!     broker_port: 8081,
 //!     iroh_port: 11204,
+//!     relays: Vec::new(),
 //!     iroh_bind: Vec::new(),
 //! })
 //! .await?;
@@ -69,10 +70,14 @@ pub mod discovery;
 #[cfg(feature = "node")]
 pub mod environment;
 #[cfg(feature = "automerge-backend")]
+mod flood;
+#[cfg(feature = "automerge-backend")]
 pub mod handle;
 pub mod identity;
 #[cfg(feature = "automerge-backend")]
 pub mod node;
+#[cfg(feature = "node")]
+pub mod relay;
 #[cfg(feature = "broker")]
 pub mod service;
 #[cfg(feature = "automerge-backend")]

@@ -112,6 +112,7 @@ impl Node {
             incarnation,
             bind: config.iroh_bind.clone(),
             port: config.iroh_port,
+            relays: config.relays.clone(),
             guests: vec![Guest { alpn: blob::ALPN, connections: blob_connections }],
         };
         let rooms = async {
@@ -143,6 +144,7 @@ impl Node {
         let probes = Arc::new(probes::NodeProbes::new(
             network.bound_addresses(),
             network.live(),
+            network.relays(),
             discovery.statuses(),
         ));
         let (writer, ways) =
@@ -162,8 +164,10 @@ impl Node {
             probes: Arc::clone(&probes) as Arc<_>,
             stopping: stopping.clone(),
         });
+        let mut hub = Hub::new(identity.endpoint_id(), catalog, rand::random());
+        hub.set_relayed(!config.relays.is_empty());
         let driver = driver::Driver {
-            hub: Hub::new(identity.endpoint_id(), catalog, rand::random()),
+            hub,
             started,
             network,
             discovery,

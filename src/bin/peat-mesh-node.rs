@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use peat_mesh::config::LogConfig;
 use peat_mesh::environment::{self, Environment};
 use peat_mesh::identity::{FormationSecret, Identity};
+use peat_mesh::relay::Relay;
 use peat_mesh::service::Service;
 use peat_mesh::{demo, telemetry, tls};
 use peat_mesh_core::guard;
@@ -40,6 +41,8 @@ enum Command {
         #[arg(long)]
         exit: bool,
     },
+    /// Run a relay, over which nodes behind NATs reach each other
+    Relay,
     /// Print a new formation secret
     Secret,
     /// Print the node's name, device id and endpoint id for the present variables
@@ -52,7 +55,7 @@ Environment of `run`:
   HOSTNAME               this node's name [peat-mesh-0]
   PEAT_CLUSTER           put before the name, so that equal host names in two clusters differ
   PEAT_DISCOVERY         how peers are found: kubernetes, mdns, static, or several with commas [kubernetes]
-  PEAT_STATIC_PEERS      name@host:port or <endpoint id>@host:port, separated by commas
+  PEAT_STATIC_PEERS      name@host:port, <endpoint id>@host:port or name@relay, separated by commas
   PEAT_K8S_NAMESPACE     the namespace whose EndpointSlices are watched [the pod's own]
   PEAT_K8S_LABEL_SELECTOR  the labels of these EndpointSlices [app=peat-mesh]
   PEAT_MDNS_INTERFACES   interfaces for mDNS, by name or address [all]
@@ -60,8 +63,16 @@ Environment of `run`:
   PEAT_BROKER_BIND       address of the HTTP API [127.0.0.1]
   PEAT_BROKER_PORT       TCP port of the HTTP API [8081]
   PEAT_IROH_BIND_PORT    UDP port of QUIC [11204]
+  PEAT_IROH_RELAY_URLS   relays of the formation, https://host:port, separated by commas [none]
   PEAT_LOG_FORMAT        text or json [text]
   RUST_LOG               what the log shows [info,peat_mesh=debug]
+
+Environment of `relay`:
+  PEAT_FORMATION_SECRET  the secret of the formation that may use it (required)
+  PEAT_RELAY_BIND        address it listens on [all]
+  PEAT_RELAY_PORT        its port, TCP and UDP [3340]
+  PEAT_RELAY_TLS         false behind a proxy that has TLS of its own; nodes use http:// then [true]
+  PEAT_LOG_FORMAT and RUST_LOG as above
 
 Two nodes on one machine, in two shells with the same PEAT_FORMATION_SECRET:
   HOSTNAME=one PEAT_DATA_DIR=/tmp/one PEAT_DISCOVERY=static PEAT_STATIC_PEERS=two@127.0.0.1:11205 \\
@@ -93,6 +104,7 @@ fn main() -> ExitCode {
     match arguments.command.unwrap_or(Command::Run) {
         Command::Run => run(),
         Command::Demo { exit } => demo(exit),
+        Command::Relay => relay(),
         Command::Secret => {
             println!("{}", *FormationSecret::generate());
             ExitCode::SUCCESS
@@ -187,6 +199,42 @@ fn run() -> ExitCode {
             }
         };
         service.shutdown().await;
+        status
+    })
+}
+
+fn relay() -> ExitCode {
+    let settings = match environment::relay(&Environment) {
+        Ok(settings) => settings,
+        Err(mistakes) => return wrong_environment(&mistakes),
+    };
+    let log = match environment::log(&Environment) {
+        Ok(log) => log,
+        Err(mistakes) => return wrong_environment(&mistakes),
+    };
+    if let Err(problem) = telemetry::start(&log) {
+        return failed(problem);
+    }
+    on_runtime(async {
+        let mut signals = StopSignals::watch();
+        let mut relay = match Relay::start(settings).await {
+            Ok(relay) => relay,
+            Err(problem) => {
+                error!("{problem}");
+                return failed(problem);
+            }
+        };
+        let status = tokio::select! {
+            name = signals.next() => {
+                info!("{name}: shutting down");
+                ExitCode::SUCCESS
+            }
+            problem = relay.broken() => {
+                error!("{problem}");
+                return ExitCode::FAILURE;
+            }
+        };
+        relay.shutdown().await;
         status
     })
 }

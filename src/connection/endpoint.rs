@@ -1,15 +1,16 @@
 //! The iroh endpoint: bound to our port on IPv4 and IPv6, and silent towards everybody who is not a
-//! configured or discovered peer. No relay, no lookup service, no port mapping, no probes.
+//! configured or discovered peer, or a relay that it was given. No other relay, no lookup service, no port
+//! mapping; without relays no probes.
 
 use std::iter;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use iroh::endpoint::{BindOpts, IdleTimeout, QuicTransportConfig, VarInt, presets};
-use iroh::{Endpoint, NetReportConfig, RelayMode, SecretKey};
+use iroh::{Endpoint, NetReportConfig, RelayMode, RelayUrl, SecretKey};
 use peat_mesh_core::wire::ALPN;
 
-use super::Settings;
+use super::{Settings, relays, resolver};
 
 /// How long a peer may be silent before it counts as gone, in milliseconds.
 const IDLE_MS_MAX: u32 = 12_000;
@@ -24,24 +25,40 @@ const SEND_WINDOW_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Why the endpoint could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "UDP port {port} for QUIC could not be bound: {reason}. Is another node running here? Set PEAT_IROH_BIND_PORT to a free port"
-)]
-pub struct BindError {
-    port: u16,
-    reason: String,
+#[non_exhaustive]
+pub enum BindError {
+    /// The port is not to be had.
+    #[error(
+        "UDP port {port} for QUIC could not be bound: {reason}. Is another node running here? Set PEAT_IROH_BIND_PORT to a free port"
+    )]
+    Port {
+        /// Which.
+        port: u16,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A relay's address is none.
+    #[error("{0}")]
+    Relay(String),
 }
 
-pub(super) async fn bind(settings: &Settings) -> Result<Endpoint, BindError> {
+pub(super) async fn bind(settings: &Settings, relays: &[RelayUrl]) -> Result<Endpoint, BindError> {
     let port = settings.port;
-    let wrong = |reason: String| BindError { port, reason };
+    let wrong = |reason: String| BindError::Port { port, reason };
+    let secret = settings.identity.secret();
+    let (relay_mode, probes) = match relays {
+        [] => (RelayMode::Disabled, NetReportConfig::minimal()),
+        relays => (RelayMode::Custom(relays::map(relays, secret)), relays::probes()),
+    };
     let alpns = iter::once(ALPN).chain(settings.guests.iter().map(|guest| guest.alpn)).map(<[u8]>::to_vec);
     let mut builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(&settings.identity.private_key()))
         .alpns(alpns.collect())
-        .relay_mode(RelayMode::Disabled)
+        .relay_mode(relay_mode)
+        .ca_tls_config(relays::trust(secret))
+        .dns_resolver(resolver::system())
         .clear_address_lookup()
-        .net_report_config(NetReportConfig::minimal())
+        .net_report_config(probes)
         .transport_config(transport())
         .clear_ip_transports();
     if settings.bind.is_empty() {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use iroh::endpoint::Connection;
-use iroh::{Endpoint, EndpointAddr, TransportAddr};
+use iroh::{Endpoint, RelayUrl};
 use peat_mesh_core::EndpointId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -121,11 +121,12 @@ impl Visit {
 pub struct Opener {
     endpoint: Endpoint,
     live: Live,
+    relays: Vec<RelayUrl>,
 }
 
 impl Opener {
-    pub(super) fn new(endpoint: Endpoint, live: Live) -> Self {
-        Self { endpoint, live }
+    pub(super) fn new(endpoint: Endpoint, live: Live, relays: Vec<RelayUrl>) -> Self {
+        Self { endpoint, live, relays }
     }
 
     /// The peers that are connected and admitted now.
@@ -139,12 +140,10 @@ impl Opener {
     /// # Errors
     /// In words, when the peer is not connected or does not answer in time.
     pub async fn open(&self, peer: EndpointId, alpn: &[u8]) -> Result<Connection, String> {
-        let id =
-            iroh::EndpointId::from_bytes(&peer.0).map_err(|_| "its endpoint id is not a key".to_owned())?;
         if !self.live.is_admitted(peer) {
             return Err("it is not connected".to_owned());
         }
-        let address = EndpointAddr::from_parts(id, self.live.address(peer).map(TransportAddr::Ip));
+        let address = super::ways_to(&self.relays, peer, self.live.address(peer).into_iter().collect())?;
         let time = Duration::from_millis(DIAL_MS_MAX);
         let opened = tokio::time::timeout(time, self.endpoint.connect(address, alpn)).await;
         let opened = opened.map_err(|_| "no answer in time".to_owned())?;

@@ -65,6 +65,8 @@ struct Peer {
     name: Option<NodeName>,
     addresses: Vec<SocketAddr>,
     hosts: BTreeSet<HostPort>,
+    /// It can be reached without an address.
+    is_relayed: bool,
     told: Option<PeerInfo>,
 }
 
@@ -101,12 +103,20 @@ impl Fixed {
             match entry.place {
                 Place::Address(address) => peer.addresses.push(address),
                 Place::Host(host) => _ = peer.hosts.insert(host),
+                Place::Relay => peer.is_relayed = true,
             }
         }
         let now = Instant::now();
         let hosts = peers.values().flat_map(|peer| peer.hosts.iter().cloned());
         let lookups = hosts.map(|host| (host, Lookup::new(now))).collect();
         Self { peers, lookups, resolver }
+    }
+
+    /// There are relays: a peer without an address can be reached all the same, and is told at once.
+    #[must_use]
+    pub fn relayed(mut self) -> Self {
+        self.peers.values_mut().for_each(|peer| peer.is_relayed = true);
+        self
     }
 
     async fn work(mut self, mut context: Context) -> Result<(), DiscoveryError> {
@@ -202,7 +212,7 @@ impl Fixed {
             let mut lists = vec![&peer.addresses[..]];
             lists.extend(looked_up.map(Lookup::addresses));
             let info = PeerInfo::new(*endpoint, peer.name.clone(), in_turn(&lists));
-            if info.addresses.is_empty() || peer.told.as_ref() == Some(&info) {
+            if (info.addresses.is_empty() && !peer.is_relayed) || peer.told.as_ref() == Some(&info) {
                 continue;
             }
             let first = peer.told.replace(info.clone()).is_none();

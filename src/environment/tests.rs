@@ -68,7 +68,7 @@ fn all_mistakes_are_reported_at_once_with_variable_problem_and_example() {
         ("PEAT_BROKER_BIND", "localhost"),
         ("PEAT_BROKER_PORT", "65536"),
         ("PEAT_IROH_BIND_PORT", "udp"),
-        ("PEAT_IROH_RELAY_URLS", "https://relay.example"),
+        ("PEAT_IROH_RELAY_URLS", "relay.example"),
         ("PEAT_LOG_FORMAT", "xml"),
         ("RUST_LOG", "info,=,"),
     ]);
@@ -191,4 +191,23 @@ fn a_cluster_or_host_name_with_a_slash_is_refused() {
         let found = read(&with(&[pair])).unwrap_err().0;
         assert_eq!((found.len(), found[0].variable), (1, pair.0), "{found:?}");
     }
+}
+
+#[test]
+fn relays_are_urls_and_peers_may_be_at_them() {
+    let relays = ("PEAT_IROH_RELAY_URLS", "https://relay.example:3340, http://10.0.0.1:3340");
+    let config = read(&with(&[relays, ("PEAT_STATIC_PEERS", "b@relay")])).unwrap();
+    assert_eq!(config.relays, ["https://relay.example:3340", "http://10.0.0.1:3340"]);
+    assert!(read(&with(&[])).unwrap().relays.is_empty());
+    let without = read(&with(&[("PEAT_STATIC_PEERS", "b@relay")])).unwrap_err().0;
+    assert_eq!(without[0].variable, "PEAT_IROH_RELAY_URLS");
+    assert!(without[0].problem.contains("PEAT_STATIC_PEERS"), "{without:?}");
+}
+
+#[test]
+fn a_relay_needs_a_secret_and_has_defaults() {
+    let settings = relay(&variables(&[("PEAT_FORMATION_SECRET", SECRET)])).unwrap();
+    assert_eq!((settings.bind, settings.port, settings.tls), (None, 3340, true));
+    let wrong = [("PEAT_RELAY_PORT", "x"), ("PEAT_RELAY_TLS", "maybe"), ("PEAT_RELAY_BIND", "here")];
+    assert_eq!(relay(&variables(&wrong)).unwrap_err().0.len(), 4);
 }

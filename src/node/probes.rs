@@ -7,13 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use peat_mesh_core::{ConnId, EndpointId};
 use tokio::sync::watch;
 
-use crate::connection::Live;
+use crate::connection::{Live, Standing};
 use crate::discovery::{Details, SourceStatus};
 use crate::handle::{Check, Path, Probes, Said};
 
 pub(super) struct NodeProbes {
     bound: Vec<SocketAddr>,
     live: Live,
+    relays: Option<watch::Receiver<Standing>>,
     store_problem: watch::Sender<Option<String>>,
     sources: Vec<watch::Receiver<SourceStatus>>,
     self_elsewhere: Mutex<Option<String>>,
@@ -26,11 +27,13 @@ impl NodeProbes {
     pub(super) fn new(
         bound: Vec<SocketAddr>,
         live: Live,
+        relays: Option<watch::Receiver<Standing>>,
         sources: Vec<watch::Receiver<SourceStatus>>,
     ) -> Self {
         Self {
             bound,
             live,
+            relays,
             store_problem: watch::Sender::new(None),
             sources,
             self_elsewhere: Mutex::default(),
@@ -99,6 +102,13 @@ impl NodeProbes {
         }
     }
 
+    /// Only when there are relays. It never fails: a node without its relay has its direct paths, and whether
+    /// they do is what the other checks say.
+    fn relay_check(&self) -> Option<Check> {
+        let standing = self.relays.as_ref()?.borrow().to_string();
+        Some(Check { name: "relay", ok: true, detail: standing })
+    }
+
     fn identity_check(&self) -> Check {
         let elsewhere = self.self_elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Check {
@@ -129,6 +139,10 @@ impl Probes for NodeProbes {
 
     fn checks(&self) -> Vec<Check> {
         let rooms = [self.store_check(), self.sockets_check(), self.discovery_check()];
-        rooms.into_iter().chain([self.identity_check(), self.sync_check()]).collect()
+        rooms
+            .into_iter()
+            .chain(self.relay_check())
+            .chain([self.identity_check(), self.sync_check()])
+            .collect()
     }
 }

@@ -30,7 +30,9 @@ pub(super) fn make(
             }
             Source::Static => {
                 let peers = config.static_peers.clone();
-                sources.push(Box::new(Fixed::new(peers, identity.endpoint_id(), &endpoint_of)));
+                let fixed = Fixed::new(peers, identity.endpoint_id(), &endpoint_of);
+                let fixed = if config.relays.is_empty() { fixed } else { fixed.relayed() };
+                sources.push(Box::new(fixed));
             }
             Source::Mdns => sources.push(Box::new(mdns::Mdns::new(mdns::MdnsConfig {
                 name: identity.name().clone(),

@@ -9,7 +9,9 @@ RENDERED = {
     "default": (None, [f"formationSecret={SECRET}", "replicaCount=3"]),
     "high-availability": ("high-availability.yaml", []),
     "existing-secret": ("existing-secret.yaml", []),
+    "static-peers": ("static-peers.yaml", []),
     "federation": ("federation.yaml", []),
+    "relay": ("relay.yaml", []),
 }
 
 GOOD = f"formationSecret={SECRET}"
@@ -32,6 +34,22 @@ REFUSED = {
     "peers-behind-the-policy": (
         [GOOD, "networkPolicy.enabled=true", "staticPeers={a@192.0.2.7:31204}"],
         ["networkPolicy.peerCidrs is empty"],
+    ),
+    "federation-without-a-name": (
+        [GOOD, "federation.enabled=true", "federation.staticPeers={b/a-0@192.0.2.7:31204}"],
+        ["federation.cluster is not set", "--set federation.cluster=alpha"],
+    ),
+    "federation-with-peers-of-all-pods": (
+        [GOOD, "federation.enabled=true", "federation.cluster=alpha", "staticPeers={b/a-0@192.0.2.7:31204}"],
+        ["staticPeers and federation are both set"],
+    ),
+    "federation-with-two-names": (
+        [GOOD, "federation.enabled=true", "federation.cluster=alpha", "clusterName=beta"],
+        ["clusterName and federation.cluster differ"],
+    ),
+    "more-gateways-than-pods": (
+        [GOOD, "federation.enabled=true", "federation.cluster=alpha", "federation.gateways=4"],
+        ["federation.gateways is 4", "only 3 pods"],
     ),
     "port-too-high": ([GOOD, "irohBindPort=70000"], ["irohBindPort"]),
     "port-for-root": ([GOOD, "brokerPort=80"], ["brokerPort"]),

@@ -97,7 +97,7 @@ def keys(schema, definitions, value, path=""):
     if "properties" not in schema or not isinstance(value, dict) or not value:
         return
     for key in set(schema["properties"]) ^ set(value):
-        optional = {"/global", "/resources/claims", "/updateStrategy/rollingUpdate"}
+        optional = {"/global", "/resources/claims", "/relay/resources/claims", "/updateStrategy/rollingUpdate"}
         if f"{path}/{key}" not in optional and not path.endswith("Probe"):
             yield f"{path}/{key} is in only one of values.yaml and values.schema.json"
     for key, inner in schema["properties"].items():

@@ -49,6 +49,7 @@ def nothing_is_null_or_named_twice(objects):
 def pods_are_restricted(objects):
     """The `restricted` level of the Pod Security Standards, and a read-only root file system."""
     pods = [pod_of(objects)["spec"]] + [found["spec"] for found in of_kind(objects, "Pod")]
+    pods += [found["spec"]["template"]["spec"] for found in of_kind(objects, "Deployment")]
     for pod in pods:
         context = pod["securityContext"]
         if not context.get("runAsNonRoot") or not context.get("runAsUser"):
@@ -75,7 +76,8 @@ def pods_are_restricted(objects):
 def services_lead_to_the_pods(objects):
     pod, stateful = pod_of(objects), of_kind(objects, "StatefulSet")[0]
     ports = {port["name"]: (port["containerPort"], port["protocol"]) for port in container_of(objects)["ports"]}
-    services = {name(service): service["spec"] for service in of_kind(objects, "Service")}
+    all_services = {name(service): service["spec"] for service in of_kind(objects, "Service")}
+    services = {key: spec for key, spec in all_services.items() if not key.endswith("-relay")}
     headless = services.get(stateful["spec"]["serviceName"], {})
     if headless.get("clusterIP") != "None" or headless.get("publishNotReadyAddresses") is not True:
         yield "the headless service hides pods that are not ready"
@@ -86,8 +88,11 @@ def services_lead_to_the_pods(objects):
     selectors = [service["selector"] for service in services.values()] + [stateful["spec"]["selector"]["matchLabels"]]
     selectors += [found["spec"]["selector"]["matchLabels"] for found in of_kind(objects, "PodDisruptionBudget")]
     selectors += [found["spec"]["podSelector"]["matchLabels"] for found in of_kind(objects, "NetworkPolicy")]
+    # What Kubernetes gives each pod of a StatefulSet.
+    first = {**labels(pod), "statefulset.kubernetes.io/pod-name": name(stateful) + "-0"}
+    second = {**labels(pod), "statefulset.kubernetes.io/pod-name": name(stateful) + "-1"}
     for selector in selectors:
-        if not selects(selector, labels(pod)):
+        if not selects(selector, first) and not selects(selector, second):
             yield f"{selector} does not select the pods"
         for test in of_kind(objects, "Pod"):
             if selects(selector, labels(test)):
@@ -101,6 +106,38 @@ def services_lead_to_the_pods(objects):
         chosen = [name(service) for service in of_kind(objects, "Service") if selects(wanted, labels(service))]
         if chosen != [name(stateful) + "-broker"]:
             yield f"the ServiceMonitor reads from {chosen}"
+
+
+def gateways_are_reached_one_by_one(objects):
+    gateways = [found for found in of_kind(objects, "Service") if name(found).endswith("-gateway")]
+    listed = environment(objects).get("PEAT_GATEWAYS", {}).get("value", "")
+    if [name(found).removesuffix("-gateway") for found in gateways] != [pod for pod in listed.split(",") if pod]:
+        yield f"the gateways are {listed}, but there are services {[name(found) for found in gateways]}"
+    for found in gateways:
+        pod = found["spec"]["selector"].get("statefulset.kubernetes.io/pod-name")
+        if pod != name(found).removesuffix("-gateway"):
+            yield f"{name(found)} leads to more than its pod"
+    numbers = [found["spec"]["ports"][0]["nodePort"] for found in gateways]
+    if len(set(numbers)) != len(numbers):
+        yield f"gateways share a NodePort: {numbers}"
+
+
+def relays_are_apart_from_the_nodes(objects):
+    for relay in of_kind(objects, "Deployment"):
+        template = relay["spec"]["template"]
+        wanted = relay["spec"]["selector"]["matchLabels"]
+        if selects(wanted, labels(pod_of(objects))) or not selects(wanted, labels(template)):
+            yield "the relay's selector takes nodes, or not the relay"
+        services = [found for found in of_kind(objects, "Service") if selects(found["spec"]["selector"], labels(template))]
+        if [name(found) for found in services] != [name(relay)]:
+            yield f"the relay is reached by {[name(found) for found in services]}"
+        numbers = {port["port"] for found in services for port in found["spec"]["ports"]}
+        if len(numbers) != 1:
+            yield "TCP and UDP of the relay have different numbers"
+        if relay["spec"]["replicas"] != 1:
+            yield "there is more than one relay behind one address"
+        if name(relay) not in environment(objects).get("PEAT_IROH_RELAY_URLS", {}).get("value", ""):
+            yield "the nodes do not use the relay"
 
 
 def nodes_find_exactly_their_own(objects):
@@ -139,6 +176,8 @@ OF_ONE_RELEASE = (
     nothing_is_null_or_named_twice,
     pods_are_restricted,
     services_lead_to_the_pods,
+    gateways_are_reached_one_by_one,
+    relays_are_apart_from_the_nodes,
     nodes_find_exactly_their_own,
     stopping_fits_into_its_time,
 )

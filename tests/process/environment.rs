@@ -170,9 +170,9 @@ fn a_node_outside_of_kubernetes_that_nobody_told_how_to_find_peers_says_what_to_
 #[test]
 fn a_relay_that_cannot_be_used_is_refused_and_not_left_out_silently() {
     let (_folder, right) = right();
-    let ended = right.set("PEAT_IROH_RELAY_URLS", "https://relay.example").run();
+    let ended = right.set("PEAT_IROH_RELAY_URLS", "relay.example").run();
     let lines = mistakes(&ended);
-    assert!(lines[0].starts_with("  PEAT_IROH_RELAY_URLS: relays are not available"), "{lines:#?}");
+    assert!(lines[0].starts_with("  PEAT_IROH_RELAY_URLS: \"relay.example\" is not a URL"), "{lines:#?}");
 }
 
 #[test]

@@ -68,6 +68,12 @@ impl Hub {
         }
     }
 
+    /// Says whether peers can be reached without an address of their own, over relays. Then a discovered
+    /// peer without any is dialled, too.
+    pub fn set_relayed(&mut self, is_relayed: bool) {
+        self.peers.set_relayed(is_relayed);
+    }
+
     /// Takes in what happened at `now_ms` and says what is to be done, in this order.
     pub fn handle(&mut self, now_ms: u64, input: Input) -> Vec<Effect> {
         self.leaving.now_ms = now_ms;

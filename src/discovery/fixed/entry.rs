@@ -18,6 +18,9 @@ const LABEL_BYTES_MAX: usize = 63;
 /// How much of a wrong entry is repeated in the message about it, in characters.
 const SHOWN_CHARS_MAX: usize = 80;
 
+/// What stands for the place of a peer that is reached over relays.
+const RELAY: &str = "relay";
+
 const EXAMPLE: &str = "alpha/peat-mesh-0@gateway.example.com:4719";
 
 /// A peer from the configuration and one place where it can be reached.
@@ -45,6 +48,8 @@ pub enum Place {
     Address(SocketAddr),
     /// At whatever addresses a host name has, on this port.
     Host(HostPort),
+    /// Wherever it is: reached over the relays that this node uses.
+    Relay,
 }
 
 /// A host name and a port.
@@ -58,8 +63,9 @@ pub struct HostPort {
 
 impl StaticPeer {
     /// Reads a list such as `PEAT_STATIC_PEERS`: entries `<name>@<host>:<port>` or
-    /// `<endpoint id>@<host>:<port>` with commas between them. Space around entries and a comma at the
-    /// end do not matter; an empty list is a list.
+    /// `<endpoint id>@<host>:<port>` with commas between them. In place of host and port stands `relay` for
+    /// a peer that is reached over relays. Space around entries and a comma at the end do not matter; an
+    /// empty list is a list.
     ///
     /// # Errors
     /// All mistakes, each in a sentence with an example.
@@ -123,6 +129,9 @@ impl Who {
 
 impl Place {
     fn parse(text: &str) -> Result<Self, (String, &'static str)> {
+        if text == RELAY {
+            return Ok(Self::Relay);
+        }
         const WITH_V4: &str = "peat-mesh-0@192.0.2.7:4719";
         const WITH_V6: &str = "peat-mesh-0@[2001:db8::7]:4719";
         if text.parse::<Ipv6Addr>().is_ok() || (text.matches(':').count() > 1 && !text.starts_with('[')) {
@@ -217,6 +226,8 @@ mod tests {
         let id = "ab".repeat(32);
         check(&format!("{id}@192.0.2.1:65535"), &id, Place::Address("192.0.2.1:65535".parse().unwrap()));
         check("b@[2001:db8::1]:7", "b", Place::Address("[2001:db8::1]:7".parse().unwrap()));
+        check("alpha/peat-0@relay", "alpha/peat-0", Place::Relay);
+        check("relay@relay:1", "relay", host("relay", 1));
         check("b@[fe80::1%3]:7", "b", Place::Address("[fe80::1%3]:7".parse().unwrap()));
     }
 

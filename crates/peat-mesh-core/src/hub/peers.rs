@@ -109,11 +109,17 @@ enum Status {
 pub(super) struct PeerTable {
     me: EndpointId,
     peers: BTreeMap<EndpointId, Peer>,
+    /// Whether a peer can be reached without an address of its own.
+    is_relayed: bool,
 }
 
 impl PeerTable {
     pub(super) fn new(me: EndpointId) -> Self {
-        Self { me, peers: BTreeMap::new() }
+        Self { me, peers: BTreeMap::new(), is_relayed: false }
+    }
+
+    pub(super) fn set_relayed(&mut self, is_relayed: bool) {
+        self.is_relayed = is_relayed;
     }
 
     pub(super) fn conn(&self, peer: EndpointId) -> Option<ConnId> {
@@ -191,7 +197,8 @@ impl PeerTable {
     }
 
     pub(super) fn next_dial(&mut self, now_ms: u64) -> Option<(EndpointId, Vec<SocketAddr>)> {
-        let is_due = |peer: &Peer| peer.dial_at_ms().is_some_and(|at| at <= now_ms);
+        let is_relayed = self.is_relayed;
+        let is_due = |peer: &Peer| peer.dial_at_ms(is_relayed).is_some_and(|at| at <= now_ms);
         let (id, peer) = self.peers.iter_mut().find(|(_, peer)| is_due(peer))?;
         peer.dial_anew_at_ms = None;
         if let Status::Live(_) = peer.status {
@@ -203,7 +210,7 @@ impl PeerTable {
     }
 
     pub(super) fn next_wakeup(&self) -> Option<u64> {
-        self.peers.values().filter_map(Peer::dial_at_ms).min()
+        self.peers.values().filter_map(|peer| peer.dial_at_ms(self.is_relayed)).min()
     }
 
     pub(super) fn dial_failed(&mut self, now_ms: u64, id: EndpointId, reason: String, rng: &mut impl Rng) {
@@ -263,21 +270,22 @@ impl PeerTable {
     }
 
     pub(super) fn views(&self) -> Vec<PeerView> {
-        let mut views: Vec<PeerView> = self.peers.iter().map(|(id, peer)| peer.view(*id)).collect();
+        let mut views: Vec<PeerView> =
+            self.peers.iter().map(|(id, peer)| peer.view(*id, self.is_relayed)).collect();
         views.sort_by(|a, b| (&a.name, a.peer).cmp(&(&b.name, b.peer)));
         views
     }
 }
 
 impl Peer {
-    fn can_be_dialed(&self) -> bool {
-        self.is_discovered && !self.discovered.is_empty()
+    fn can_be_dialed(&self, is_relayed: bool) -> bool {
+        self.is_discovered && (is_relayed || !self.discovered.is_empty())
     }
 
     /// When it is to be dialled next.
-    fn dial_at_ms(&self) -> Option<u64> {
+    fn dial_at_ms(&self, is_relayed: bool) -> Option<u64> {
         match self.status {
-            Status::Idle { dial_at_ms } if self.can_be_dialed() => Some(dial_at_ms),
+            Status::Idle { dial_at_ms } if self.can_be_dialed(is_relayed) => Some(dial_at_ms),
             Status::Idle { .. } => None,
             Status::Dialing | Status::Live(_) => self.dial_anew_at_ms,
         }
@@ -305,11 +313,11 @@ impl Peer {
         addresses
     }
 
-    fn view(&self, id: EndpointId) -> PeerView {
+    fn view(&self, id: EndpointId, is_relayed: bool) -> PeerView {
         let (state, conn, next_dial_ms) = match self.status {
             Status::Live(conn) => (PeerState::Connected, Some(conn), None),
             Status::Dialing => (PeerState::Dialing, None, None),
-            Status::Idle { dial_at_ms } if self.can_be_dialed() => {
+            Status::Idle { dial_at_ms } if self.can_be_dialed(is_relayed) => {
                 (PeerState::Waiting, None, Some(dial_at_ms))
             }
             Status::Idle { .. } => (PeerState::Lost, None, None),

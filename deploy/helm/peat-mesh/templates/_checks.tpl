@@ -44,10 +44,24 @@
 
 {{- define "peat-mesh.check.discovery" -}}
 {{- $problems := list -}}
-{{- if and (has "static" (splitList "," .Values.discoveryMode)) (not .Values.staticPeers) -}}
+{{- if and (has "static" (splitList "," .Values.discoveryMode)) (not (include "peat-mesh.staticPeers" .)) -}}
 {{- $problems = append $problems "staticPeers is empty, but discoveryMode asks for static: name at least one peer, for example --set 'staticPeers={bravo/peat-mesh-0@192.0.2.7:31204}'" -}}
 {{- end -}}
-{{- if and .Values.networkPolicy.enabled .Values.staticPeers (not .Values.networkPolicy.peerCidrs) -}}
+{{- if .Values.federation.enabled -}}
+{{- if not (include "peat-mesh.cluster" .) -}}
+{{- $problems = append $problems "federation.cluster is not set: pods of two clusters have equal names, and a node's key follows from its name. Give each cluster its own, for example --set federation.cluster=alpha" -}}
+{{- end -}}
+{{- if .Values.staticPeers -}}
+{{- $problems = append $problems "staticPeers and federation are both set: name the gateways of the other clusters in federation.staticPeers, which only this cluster's gateways dial" -}}
+{{- end -}}
+{{- if and .Values.clusterName .Values.federation.cluster (ne .Values.clusterName .Values.federation.cluster) -}}
+{{- $problems = append $problems "clusterName and federation.cluster differ: set one of them" -}}
+{{- end -}}
+{{- if gt (int .Values.federation.gateways) (int .Values.replicaCount) -}}
+{{- $problems = append $problems (printf "federation.gateways is %d, but there are only %d pods (replicaCount)" (int .Values.federation.gateways) (int .Values.replicaCount)) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (include "peat-mesh.staticPeers" .) (not .Values.networkPolicy.peerCidrs) -}}
 {{- $problems = append $problems "networkPolicy.peerCidrs is empty, so the policy would keep the nodes from their staticPeers: give the networks of those, for example --set 'networkPolicy.peerCidrs={192.0.2.0/24}'" -}}
 {{- end -}}
 {{- toYaml $problems -}}
@@ -82,6 +96,9 @@ HOSTNAME: fullnameOverride
 PEAT_CLUSTER: clusterName
 PEAT_DISCOVERY: discoveryMode
 PEAT_STATIC_PEERS: staticPeers
+PEAT_GATEWAYS: federation.gateways
+PEAT_EXTERNAL_ADDR: federation.externalHosts
+PEAT_LINK_SCOPES: federation.linkScopes
 PEAT_K8S_NAMESPACE: discoveryMode
 PEAT_K8S_LABEL_SELECTOR: discoveryMode
 PEAT_DATA_DIR: persistence

@@ -52,3 +52,44 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "peat-mesh.secretKey" -}}
 {{- empty .Values.existingSecret | ternary "formation-secret" .Values.existingSecretKey -}}
 {{- end -}}
+
+{{- define "peat-mesh.cluster" -}}
+{{- .Values.federation.enabled | ternary (default .Values.clusterName .Values.federation.cluster) .Values.clusterName -}}
+{{- end -}}
+
+{{- define "peat-mesh.staticPeers" -}}
+{{- join "," (.Values.federation.enabled | ternary .Values.federation.staticPeers .Values.staticPeers) -}}
+{{- end -}}
+
+{{- /* The names of the gateway pods. */ -}}
+{{- define "peat-mesh.gateways" -}}
+{{- $names := list -}}
+{{- range $number := until (int .Values.federation.gateways) -}}
+{{- $names = append $names (printf "%s-%d" (include "peat-mesh.fullname" $) $number) -}}
+{{- end -}}
+{{- join "," $names -}}
+{{- end -}}
+
+{{- /* Where each gateway is reached from outside: `name@host:port`. */ -}}
+{{- define "peat-mesh.externalAddresses" -}}
+{{- $all := list -}}
+{{- range $number := until (int .Values.federation.gateways) -}}
+{{- range $host := $.Values.federation.externalHosts -}}
+{{- $place := and (contains ":" $host) (not (hasPrefix "[" $host)) | ternary (printf "[%s]" $host) $host -}}
+{{- $all = append $all (printf "%s-%d@%s:%d" (include "peat-mesh.fullname" $) $number $place (add $.Values.federation.nodePortBase $number)) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $all -}}
+{{- end -}}
+
+{{- /* What tells the relay's pod from the nodes. */ -}}
+{{- define "peat-mesh.relaySelector" -}}
+app.kubernetes.io/name: {{ include "peat-mesh.name" . }}-relay
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "peat-mesh.relayUrls" -}}
+{{- $scheme := .Values.relay.tls | ternary "https" "http" -}}
+{{- $own := printf "%s://%s-relay.%s:%d" $scheme (include "peat-mesh.fullname" .) .Release.Namespace (int .Values.relay.port) -}}
+{{- default (.Values.relay.enabled | ternary $own "") .Values.irohRelayUrls -}}
+{{- end -}}
