@@ -3,12 +3,14 @@
 //! In: orders to dial, send and close. Out: [`ConnEvent`]s. A connection is reported only after the
 //! formation proof; what a stranger sends is not read past a message of 38 bytes.
 
+mod addresses;
 mod endpoint;
 mod external;
 mod guests;
 mod handshake;
 mod live;
 mod liveness;
+mod moves;
 mod peer;
 mod relays;
 mod resolver;
@@ -119,6 +121,10 @@ fn ways_to(
     addresses: Vec<SocketAddr>,
 ) -> Result<EndpointAddr, String> {
     let id = iroh::EndpointId::from_bytes(&peer.0).map_err(|_| "its endpoint id is not a key".to_owned())?;
+    let addresses = match addresses::usable(addresses) {
+        Err(_) if !relays.is_empty() => Vec::new(),
+        usable => usable?,
+    };
     let relays = relays.iter().cloned().map(TransportAddr::Relay);
     Ok(EndpointAddr::from_parts(id, addresses.into_iter().map(TransportAddr::Ip).chain(relays)))
 }
@@ -153,6 +159,7 @@ impl Network {
         tasks.spawn(accept(endpoint.clone(), Arc::clone(&shared), cancel.clone()));
         let (live, events, stop) = (shared.live.clone(), shared.events.clone(), cancel.clone());
         tasks.spawn(async move { _ = stop.run_until_cancelled(liveness::watch(live, events)).await });
+        tasks.spawn(moves::watch(endpoint.clone(), shared.events.clone(), cancel.clone()));
         Ok(Self { endpoint, shared, relays, tasks, cancel })
     }
 

@@ -35,6 +35,15 @@ const ECHO_MS_MAX: u64 = 5_000;
 /// How long the answers to our first question may take, in milliseconds. Responders wait up to 120 ms, and the
 /// question is asked again after a second.
 const ANSWERS_MS: u64 = 2_000;
+/// How often the question is asked again, in milliseconds. The responder asks ever less often, down to once an hour;
+/// nodes that were cut from each other when they announced themselves would not hear of each other until then.
+const ASK_EVERY_MS: u64 = 60_000;
+/// The same while somebody is missing who was here less than [`MISSED_MS`] ago.
+const ASK_FOR_MISSING_EVERY_MS: u64 = 5_000;
+/// How long somebody who left counts as missing, in milliseconds.
+const MISSED_MS: u64 = 600_000;
+/// How long the responder may take to give up the old question for the new one, in milliseconds.
+const HAND_OVER_MS_MAX: u64 = 1_000;
 /// First wait before the responder is started again, in milliseconds.
 const RESTART_MS_MIN: u64 = 1_000;
 /// Longest wait before the responder is started again, in milliseconds.
@@ -179,7 +188,9 @@ impl Responder {
         let answers_due = Instant::now() + Duration::from_millis(ANSWERS_MS);
         let (mut doubted, mut answered) = (false, false);
         let mut ears = Ears::default();
+        let mut asked = Instant::now();
         loop {
+            let ask_due = asked + Duration::from_millis(ears.ask_every_ms(table));
             tokio::select! {
                 () = context.cancel.cancelled() => return Ok(End::Cancelled),
                 event = self.browse.recv_async() => match event {
@@ -191,6 +202,13 @@ impl Responder {
                         context.events.send_all(events).await?;
                     }
                 },
+                () = sleep_until(ask_due) => {
+                    asked = Instant::now();
+                    for event in self.ask_again().await {
+                        let events = ears.take(event, &config.formation_tag, table);
+                        context.events.send_all(events).await?;
+                    }
+                }
                 () = sleep_until(answers_due), if !answered => answered = true,
                 () = sleep_until(echo_due), if !doubted => {
                     doubted = true;
@@ -213,6 +231,23 @@ impl Responder {
                 context.status.complete();
             }
         }
+    }
+
+    /// Asks who is there as if for the first time. Returns what was still waiting to be heard.
+    async fn ask_again(&mut self) -> Vec<ServiceEvent> {
+        // If the responder has stopped, `browse` says so.
+        let Ok(browse) = self.daemon.browse(SERVICE) else { return Vec::new() };
+        let old = std::mem::replace(&mut self.browse, browse);
+        let mut waiting = Vec::new();
+        let drain = async {
+            // It ends when the responder has let go of the old question.
+            while let Ok(event) = old.recv_async().await {
+                waiting.push(event);
+            }
+        };
+        let _ = timeout(Duration::from_millis(HAND_OVER_MS_MAX), drain).await;
+        waiting.retain(|event| !matches!(event, ServiceEvent::SearchStopped(_)));
+        waiting
     }
 
     /// Says goodbye, so that the others know at once, and ends the thread. Takes at most 650 ms.
@@ -245,13 +280,34 @@ enum Echo {
 struct Ears {
     echo: Echo,
     ignored_count: u32,
+    /// When a peer was last lost, and how many there were then.
+    missed: Option<(Instant, usize)>,
 }
 
 impl Ears {
+    /// How many peers there were before those left who are missing now.
+    fn missed_of(&self, peers_count: usize) -> Option<usize> {
+        let (at, count) = self.missed?;
+        (peers_count < count && at.elapsed() < Duration::from_millis(MISSED_MS)).then_some(count)
+    }
+
+    fn ask_every_ms(&self, table: &Table) -> u64 {
+        let is_missed = self.missed_of(table.peers_count()).is_some();
+        if is_missed { ASK_FOR_MISSING_EVERY_MS } else { ASK_EVERY_MS }
+    }
+
     fn take(&mut self, event: ServiceEvent, tag: &FormationTag, table: &mut Table) -> Vec<DiscoveryEvent> {
         let service = match event {
             ServiceEvent::ServiceResolved(service) => service,
-            ServiceEvent::ServiceRemoved(_, instance) => return table.left(&instance).into_iter().collect(),
+            ServiceEvent::ServiceRemoved(_, instance) => {
+                let count = table.peers_count();
+                let left: Vec<DiscoveryEvent> = table.left(&instance).into_iter().collect();
+                if table.peers_count() < count {
+                    let before = self.missed_of(count).unwrap_or(0).max(count);
+                    self.missed = Some((Instant::now(), before));
+                }
+                return left;
+            }
             _ => return Vec::new(),
         };
         match Announcement::read(&service, tag) {

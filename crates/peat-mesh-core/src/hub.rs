@@ -11,6 +11,8 @@ mod link;
 mod peers;
 mod presence;
 mod reconcile;
+#[cfg(test)]
+mod redial_tests;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -84,6 +86,7 @@ impl Hub {
             Input::Tick => {}
             Input::PeerSeen { peer, name, addresses } => self.peers.seen(now_ms, peer, name, addresses),
             Input::PeerGone { peer } => self.peers.gone(peer),
+            Input::AddressLost => self.peers.address_lost(now_ms),
             Input::DialFailed { peer, reason } => {
                 self.peers.dial_failed(now_ms, peer, reason, &mut self.rng);
             }

@@ -33,6 +33,9 @@ pub enum Input {
         /// Who.
         peer: EndpointId,
     },
+    /// This node no longer has one of its own addresses. Connections that used it cannot be told from the others,
+    /// so all connected peers are dialled; the new connections take the place of the old ones.
+    AddressLost,
     /// A dial came to nothing.
     DialFailed {
         /// Who was dialled.

@@ -68,6 +68,10 @@ pub const PEER_ADDRESSES_COUNT_MAX: usize = 16;
 pub const DIAL_RETRY_MS_MIN: u64 = 200;
 /// Longest wait before dialling a peer again, in milliseconds.
 pub const DIAL_RETRY_MS_MAX: u64 = 15_000;
+/// The same for a peer that was connected a moment ago, in milliseconds …
+pub const DIAL_RETRY_RECENT_MS_MAX: u64 = 2_000;
+/// … which it counts as for this long, in milliseconds.
+pub const DIAL_RECENT_MS: u64 = 600_000;
 /// How long the node that is not the preferred dialler of a pair waits for the other, in milliseconds.
 pub const DIAL_GRACE_MS: u64 = 300;
 /// How often connected peers compare fingerprints, in milliseconds.

@@ -190,3 +190,33 @@ fn a_network_without_multicast_is_named_in_the_status_and_stops_nothing() {
         alice.shutdown().await;
     });
 }
+
+#[test]
+fn while_somebody_is_missing_the_question_is_asked_often() {
+    let own = NodeName::new("alice").unwrap();
+    let mut table = Table::new("mdns", own, [0; 8], Arc::new(endpoint));
+    let mut ears = Ears::default();
+    let hear = |table: &mut Table, name: &str| {
+        let announcement = Announcement {
+            instance: format!("{name}.{SERVICE}"),
+            name: NodeName::new(name).unwrap(),
+            incarnation: [1; 8],
+            addresses: vec!["192.0.2.9:1".parse().unwrap()],
+        };
+        assert!(matches!(table.heard(announcement), Heard::Others(_)));
+    };
+    let leave = |table: &mut Table, ears: &mut Ears, name: &str| {
+        let gone = ServiceEvent::ServiceRemoved(SERVICE.to_owned(), format!("{name}.{SERVICE}"));
+        assert_eq!(ears.take(gone, &[0; 16], table), [DiscoveryEvent::PeerLost(id(name))]);
+    };
+    hear(&mut table, "bob");
+    hear(&mut table, "carol");
+    assert_eq!(ears.ask_every_ms(&table), ASK_EVERY_MS);
+    leave(&mut table, &mut ears, "bob");
+    leave(&mut table, &mut ears, "carol");
+    assert_eq!(ears.ask_every_ms(&table), ASK_FOR_MISSING_EVERY_MS);
+    hear(&mut table, "bob");
+    assert_eq!(ears.ask_every_ms(&table), ASK_FOR_MISSING_EVERY_MS, "one is still missing");
+    hear(&mut table, "carol");
+    assert_eq!(ears.ask_every_ms(&table), ASK_EVERY_MS);
+}

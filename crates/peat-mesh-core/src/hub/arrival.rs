@@ -13,8 +13,8 @@ use crate::wire::Hello;
 pub(super) const RACE_MS: u64 = 5_000;
 
 /// How long the connection that is kept may come later than the end of the one that is given up, in
-/// milliseconds.
-const SWITCH_MS_MAX: u64 = 1_000;
+/// milliseconds. Several round trips of a slow link that loses packets.
+const SWITCH_MS_MAX: u64 = 5_000;
 
 /// A connection that was just admitted.
 pub(super) struct Arrival {

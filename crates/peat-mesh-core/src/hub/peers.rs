@@ -93,8 +93,12 @@ struct Peer {
     /// Where it connected from.
     reached: Option<SocketAddr>,
     status: Status,
+    /// When to dial although a dial is under way or a connection is in use.
+    dial_anew_at_ms: Option<u64>,
     since_ms: u64,
     failures: u32,
+    /// Until when it counts as one that was here a moment ago.
+    recent_until_ms: u64,
     last_error: Option<String>,
 }
 
@@ -143,8 +147,10 @@ impl PeerTable {
             is_discovered: false,
             reached: None,
             status: Status::Idle { dial_at_ms: now_ms },
+            dial_anew_at_ms: None,
             since_ms: now_ms,
             failures: 0,
+            recent_until_ms: 0,
             last_error: None,
         }))
     }
@@ -166,11 +172,24 @@ impl PeerTable {
         };
         peer.name = name.or(peer.name.take());
         let moved = !peer.is_discovered || peer.discovered != addresses;
+        let is_elsewhere = addresses.iter().any(|address| !peer.discovered.contains(address));
         peer.is_discovered = true;
         peer.discovered = addresses;
-        if let (true, Status::Idle { dial_at_ms }) = (moved, &mut peer.status) {
-            peer.failures = 0;
-            *dial_at_ms = now_ms + grace;
+        match &mut peer.status {
+            Status::Idle { dial_at_ms } if moved => {
+                peer.failures = 0;
+                *dial_at_ms = now_ms + grace;
+            }
+            // A dial to where the peer was would take its time to fail.
+            Status::Dialing if is_elsewhere => peer.dial_anew_at_ms = Some(now_ms),
+            _ => {}
+        }
+    }
+
+    /// This node lost an address: connections that used it are dead, and only this side knows.
+    pub(super) fn address_lost(&mut self, now_ms: u64) {
+        for peer in self.peers.values_mut().filter(|peer| matches!(peer.status, Status::Live(_))) {
+            peer.dial_anew_at_ms = Some(now_ms);
         }
     }
 
@@ -183,22 +202,19 @@ impl PeerTable {
 
     pub(super) fn next_dial(&mut self, now_ms: u64) -> Option<(EndpointId, Vec<SocketAddr>)> {
         let is_relayed = self.is_relayed;
-        let (id, peer) = self.peers.iter_mut().find(|(_, peer)| {
-            matches!(peer.status, Status::Idle { dial_at_ms } if dial_at_ms <= now_ms)
-                && peer.can_be_dialed(is_relayed)
-        })?;
+        let is_due = |peer: &Peer| peer.dial_at_ms(is_relayed).is_some_and(|at| at <= now_ms);
+        let (id, peer) = self.peers.iter_mut().find(|(_, peer)| is_due(peer))?;
+        peer.dial_anew_at_ms = None;
+        if let Status::Live(_) = peer.status {
+            return Some((*id, peer.addresses()));
+        }
         peer.status = Status::Dialing;
         peer.since_ms = now_ms;
         Some((*id, peer.discovered.clone()))
     }
 
     pub(super) fn next_wakeup(&self) -> Option<u64> {
-        let dialable = self.peers.values().filter(|peer| peer.can_be_dialed(self.is_relayed));
-        let due = dialable.filter_map(|peer| match peer.status {
-            Status::Idle { dial_at_ms } => Some(dial_at_ms),
-            _ => None,
-        });
-        due.min()
+        self.peers.values().filter_map(|peer| peer.dial_at_ms(self.is_relayed)).min()
     }
 
     pub(super) fn dial_failed(&mut self, now_ms: u64, id: EndpointId, reason: String, rng: &mut impl Rng) {
@@ -225,6 +241,7 @@ impl PeerTable {
         peer.name = Some(name);
         peer.reached = address;
         peer.status = Status::Live(conn);
+        peer.dial_anew_at_ms = None;
         peer.since_ms = now_ms;
         peer.last_error = None;
         peer.addresses()
@@ -245,11 +262,14 @@ impl PeerTable {
         if now_ms >= peer.since_ms + STEADY_MS {
             // Connections that end as soon as they are made keep their growing waits.
             peer.failures = 0;
+            peer.recent_until_ms = now_ms + limits::DIAL_RECENT_MS;
         }
         if *why == Closed::IdentityElsewhere {
             // Two processes would push each other out for ever: give way for a while.
             peer.failures = 16;
+            peer.recent_until_ms = 0;
         }
+        peer.dial_anew_at_ms = None;
         peer.wait(now_ms, rng);
     }
 
@@ -266,9 +286,21 @@ impl Peer {
         self.is_discovered && (is_relayed || !self.discovered.is_empty())
     }
 
+    /// When it is to be dialled next.
+    fn dial_at_ms(&self, is_relayed: bool) -> Option<u64> {
+        match self.status {
+            Status::Idle { dial_at_ms } if self.can_be_dialed(is_relayed) => Some(dial_at_ms),
+            Status::Idle { .. } => None,
+            Status::Dialing | Status::Live(_) => self.dial_anew_at_ms,
+        }
+    }
+
     fn wait(&mut self, now_ms: u64, rng: &mut impl Rng) {
         let doubled = limits::DIAL_RETRY_MS_MIN << self.failures.min(16);
-        let wait = doubled.min(limits::DIAL_RETRY_MS_MAX);
+        // Who was here a moment ago is most likely behind a cut that heals.
+        let is_recent = now_ms < self.recent_until_ms;
+        let max = if is_recent { limits::DIAL_RETRY_RECENT_MS_MAX } else { limits::DIAL_RETRY_MS_MAX };
+        let wait = doubled.min(max);
         let wait = wait * 3 / 4 + rng.random_range(0..=wait / 2);
         self.failures = self.failures.saturating_add(1);
         self.status = Status::Idle { dial_at_ms: now_ms + wait };

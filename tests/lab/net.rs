@@ -1,0 +1,9 @@
+//! Virtual networks: namespaces, switches and cables, slow wires, routers that hide what is behind them.
+
+mod lan;
+mod space;
+mod wire;
+
+pub use lan::{Lan, Port};
+pub use space::{Space, missing, sweep};
+pub use wire::{Manners, Wire};
