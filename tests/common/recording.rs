@@ -7,11 +7,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use peat_mesh_sim::history::{Recorder, Summary, check};
 use serde_json::{Map, Value};
 
 use crate::common::{Http, PATIENCE};
+
+/// The longest that nothing may happen: nodes that were killed find each other again, on a slow machine.
+const WAIT_MAX: Duration = PATIENCE.saturating_mul(2);
 
 /// How to reach a node.
 pub type Connect = dyn Fn() -> io::Result<Http> + Send + Sync;
@@ -26,6 +30,8 @@ struct State {
     /// Up to which change somebody follows a node.
     followed: BTreeMap<String, u64>,
     answered: usize,
+    /// How many events came, of all nodes.
+    told: usize,
     ended: bool,
 }
 
@@ -50,8 +56,20 @@ impl Recording {
 
     fn wait(&self, what: &str, waits: impl Fn(&State) -> bool) {
         let state = self.state.lock().unwrap();
-        let waited = self.changed.wait_timeout_while(state, PATIENCE, |state| waits(state)).unwrap().1;
+        let waited = self.changed.wait_timeout_while(state, WAIT_MAX, |state| waits(state)).unwrap().1;
         assert!(!waited.timed_out(), "never {what}");
+    }
+
+    /// Waits until a condition on the nodes holds, by looking again whenever one of those that are followed has told
+    /// a change.
+    pub fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        loop {
+            let told = self.state.lock().unwrap().told;
+            if holds() {
+                return;
+            }
+            self.wait(what, |state| state.told == told);
+        }
     }
 
     /// The node runs, and this is how to reach it.
@@ -142,7 +160,10 @@ impl Recording {
             let doc = format!("{}/{}", text("collection"), text("id"));
             at = data["seq"].as_u64().unwrap();
             self.recorder.event(stream, at, &doc, text("action"), text("version"));
-            self.change(|state| state.followed.insert(node.to_owned(), at));
+            self.change(|state| {
+                state.followed.insert(node.to_owned(), at);
+                state.told += 1;
+            });
             if text("origin") != "local" {
                 reader.get(node, &doc);
             }
@@ -225,6 +246,11 @@ impl Drop for Client {
 }
 
 impl Client {
+    /// Whether the node runs, as far as is known.
+    pub fn reaches(&self, node: &str) -> bool {
+        self.recording.door(node).is_some()
+    }
+
     fn ask(&mut self, node: &str, method: &str, doc: &str, body: Option<&Value>) -> Asked {
         let Some((run, connect)) = self.recording.door(node) else {
             return Asked::NotSent("the node is down".to_owned());

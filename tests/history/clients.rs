@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
 
@@ -41,7 +40,9 @@ pub(crate) fn versions(node: &Process) -> BTreeMap<String, String> {
 pub(crate) fn write_and_read(mut client: Client, number: usize, seed: u64, count: usize) -> Client {
     let mut rng = StdRng::seed_from_u64(seed);
     for step in 0..count {
-        let node = *NAMES.choose(&mut rng).unwrap();
+        let first = rng.random_range(0..NAMES.len());
+        let mut nodes = (0..NAMES.len()).map(|next| NAMES[(first + next) % NAMES.len()]);
+        let node = nodes.find(|node| client.reaches(node)).unwrap_or(NAMES[first]);
         let value = json!(format!("{number}-{step}"));
         let shared = format!("{COLLECTION}/shared-{}", rng.random_range(0..SHARED));
         let blind = format!("{COLLECTION}/blind-{}", rng.random_range(0..BLIND));

@@ -26,7 +26,7 @@ use crate::recording::Recording;
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 const CLIENTS: usize = 6;
 /// What each client does.
-const EACH: usize = 300;
+const EACH: usize = 400;
 /// A node is killed, or started again, after so many more requests at most.
 const FAULT_REQUESTS_MAX: usize = 500;
 
@@ -81,13 +81,10 @@ impl Trio {
     /// the same.
     fn until_converged(&self) {
         let nodes: Vec<&Process> = self.running.iter().flatten().collect();
-        for node in &nodes {
-            node.until("all hold the same", |_| {
-                let all = nodes.iter().map(|node| clients::versions(node));
-                let all: Vec<_> = all.collect();
-                all.windows(2).all(|pair| pair[0] == pair[1])
-            });
-        }
+        self.recording.until("did all hold the same", || {
+            let all: Vec<_> = nodes.iter().map(|node| clients::versions(node)).collect();
+            all.windows(2).all(|pair| pair[0] == pair[1])
+        });
     }
 
     fn stop(mut self) {
