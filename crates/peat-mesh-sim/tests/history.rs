@@ -1,5 +1,7 @@
 //! The checker of histories finds what is wrong, names the operations, and lets pass what the model allows.
 
+#![allow(clippy::unwrap_used)]
+
 use peat_mesh_sim::history::{History, Promise, Record, Recorder, Violation, check};
 use peat_mesh_sim::{Script, play_recorded};
 use serde_json::{Map, Value, json};
