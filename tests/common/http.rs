@@ -85,19 +85,20 @@ impl Http {
 
     /// The head of an answer, and nothing after it.
     pub fn answer_head(&mut self) -> io::Result<(u16, BTreeMap<String, String>)> {
-        let status = self.head_line()?;
+        let status = self.line()?;
         let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| io::Error::other("no status"))?;
         let mut headers = BTreeMap::new();
         loop {
-            let line = self.head_line()?;
+            let line = self.line()?;
             let Some((name, value)) = line.split_once(':') else { break };
             headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
         Ok((status, headers))
     }
 
-    fn head_line(&mut self) -> io::Result<String> {
+    /// The next line of a head, or of a stream of events.
+    pub fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -21,6 +21,7 @@
 mod authored;
 mod checks;
 mod clock;
+pub mod history;
 mod ledger;
 mod network;
 mod script;
@@ -31,7 +32,7 @@ mod world;
 
 pub use checks::{check, difference};
 pub use network::Weather;
-pub use script::{Report, Script, Step, play};
+pub use script::{Report, Script, Step, play, play_recorded};
 pub use site::{Edit, Op, Site};
 pub use traffic::{Count, Traffic};
 pub use world::{Reply, World};

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::checks;
+use crate::history::{self, History};
 use crate::network::Weather;
 use crate::site::Edit;
 use crate::world::{Reply, World};
@@ -16,6 +17,8 @@ const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 const CONVERGED_MS_MAX: u64 = 120_000;
 /// And all nodes must know that all can be reached within this time more, in milliseconds.
 const PRESENT_MS_MAX: u64 = 150_000;
+/// Reads after each step.
+const LOOKS: usize = 3;
 
 /// One thing that is done to the world. Machines and documents are numbered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +78,8 @@ impl fmt::Display for Step {
 pub struct Script {
     /// What everything else comes from.
     pub seed: u64,
+    /// How many documents there are.
+    pub documents: usize,
     /// Who can reach whom.
     pub links: Vec<(usize, usize)>,
     /// What is done, in order.
@@ -99,7 +104,7 @@ impl Script {
         let documents = rng.random_range(1..=8);
         let count = rng.random_range(30..=120);
         let steps = (0..count).flat_map(|_| step(&mut rng, &links, documents)).collect();
-        Self { seed, links, steps }
+        Self { seed, documents, links, steps }
     }
 }
 
@@ -170,6 +175,8 @@ pub struct Report {
     pub converged_ms: u64,
     /// The same for runs in which the same happened.
     pub trace_hash: u64,
+    /// What clients did and saw.
+    pub history: history::Summary,
 }
 
 /// Plays a scenario in bad weather, then ends all faults, waits for convergence and checks everything.
@@ -177,17 +184,25 @@ pub struct Report {
 /// # Errors
 /// What does not hold, one problem a line; also when a node panics.
 pub fn play(script: &Script, prints: bool) -> Result<Report, String> {
-    // The world is thrown away, so it does not matter in what state a panic leaves it.
-    let played = catch_unwind(AssertUnwindSafe(|| play_through(script, prints)));
-    played.unwrap_or_else(|_| Err("a node panicked; the message is above".to_owned()))
+    play_recorded(script, prints).0
 }
 
-fn play_through(script: &Script, prints: bool) -> Result<Report, String> {
+/// [`play`], and what clients did and saw, up to where it ended.
+pub fn play_recorded(script: &Script, prints: bool) -> (Result<Report, String>, History) {
     let mut world = World::new(script.seed);
+    world.record_history();
     if prints {
         world.print_trace();
     }
+    // The world is thrown away, so it does not matter in what state a panic leaves it.
+    let played = catch_unwind(AssertUnwindSafe(|| play_through(&mut world, script)));
+    let played = played.unwrap_or_else(|_| Err("a node panicked; the message is above".to_owned()));
+    (played, world.history())
+}
+
+fn play_through(world: &mut World, script: &Script) -> Result<Report, String> {
     let mut rng = StdRng::seed_from_u64(script.seed ^ 1);
+    let mut eyes = StdRng::seed_from_u64(script.seed ^ 2);
     let sites = world.nodes(NAMES);
     script.links.iter().for_each(|(a, b)| world.link(sites[*a], sites[*b]));
     if rng.random_bool(0.8) {
@@ -212,6 +227,7 @@ fn play_through(script: &Script, prints: bool) -> Result<Report, String> {
             Step::Forget(a, b, ms) => world.forget(sites[*a], sites[*b], *ms),
             Step::Run(ms) => world.run_for(*ms),
         }
+        look(world, &mut eyes, script.documents);
     }
     world.remark("the faults end");
     world.heal_all();
@@ -220,8 +236,9 @@ fn play_through(script: &Script, prints: bool) -> Result<Report, String> {
     if rng.random_bool(0.7) {
         world.set_weather(Weather::calm());
     }
-    let converged_ms = settle(&mut world)?;
-    checks::check(&world)?;
+    let converged_ms = settle(world)?;
+    checks::check(world)?;
+    let history = look_at_the_end(world, script.documents)?;
     let all = world.traffic().all();
     Ok(Report {
         seed: script.seed,
@@ -232,6 +249,31 @@ fn play_through(script: &Script, prints: bool) -> Result<Report, String> {
         virtual_ms: world.now_ms(),
         converged_ms,
         trace_hash: world.trace_hash(),
+        history,
+    })
+}
+
+/// Clients read and follow changes here and there. They have dice of their own, so that what happens does not
+/// depend on who looks.
+fn look(world: &mut World, eyes: &mut StdRng, documents: usize) {
+    let sites = world.sites();
+    for _ in 0..LOOKS {
+        let site = sites[eyes.random_range(0..sites.len())];
+        world.observe(site, &format!("d/{}", eyes.random_range(0..documents)));
+    }
+    world.follow(sites[eyes.random_range(0..sites.len())]);
+}
+
+/// Reads everything everywhere, and holds what clients did and saw against the model.
+fn look_at_the_end(world: &mut World, documents: usize) -> Result<history::Summary, String> {
+    world.sites().into_iter().for_each(|site| world.follow(site));
+    world.record_quiet();
+    for site in world.sites() {
+        (0..documents).for_each(|doc| world.observe(site, &format!("d/{doc}")));
+    }
+    history::check(&world.history()).map_err(|violations| {
+        let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        lines.join("\n")
     })
 }
 

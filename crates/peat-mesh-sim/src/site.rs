@@ -65,6 +65,8 @@ pub(crate) struct Planned {
     pub(crate) mark: Mark,
     /// The client saw no document, so what it writes replaces all there ever was.
     pub(crate) saw_nothing: bool,
+    /// The document that it saw.
+    pub(crate) over: Option<Map<String, Value>>,
 }
 
 /// Documents, and which of all changes they consist of.
@@ -110,6 +112,8 @@ pub(crate) struct Machine {
     pub(crate) backup: Option<Disk>,
     /// What may cross to which peers.
     pub(crate) scopes: LinkScopes,
+    /// Up to which change of this disk a client follows it.
+    pub(crate) followed: u64,
     /// How many processes there were.
     pub(crate) epoch: u64,
     pub(crate) process: Option<Process>,
@@ -176,15 +180,15 @@ impl Process {
                     };
                     drafts.insert(job.doc.clone(), draft);
                     jobs.push(job);
-                    plans.push(Some(Planned { op, mark, saw_nothing: false }));
+                    plans.push(Some(Planned { op, mark, saw_nothing: false, over: None }));
                 }
                 Some(Ask::Edit { op, doc, edit }) => {
                     let base = drafts.remove(&doc).unwrap_or_else(|| read(store, &doc));
-                    let saw_nothing = base.is_none();
+                    let (saw_nothing, over) = (base.is_none(), base.clone());
                     let (object, mark) = edit.apply(op, base.unwrap_or_default());
                     drafts.insert(doc.clone(), Some(object.clone()));
                     jobs.push(Job { doc, work: Work::Put(object), source: Source::Client });
-                    plans.push(Some(Planned { op, mark, saw_nothing }));
+                    plans.push(Some(Planned { op, mark, saw_nothing, over }));
                 }
                 None => break,
             }

@@ -4,6 +4,7 @@
 mod effects;
 mod run;
 mod trouble;
+mod watching;
 
 use std::net::SocketAddr;
 
@@ -20,6 +21,7 @@ use serde_json::{Map, Value};
 
 use self::run::Event;
 use crate::clock::Agenda;
+use crate::history::Recorder;
 use crate::ledger::Ledger;
 use crate::network::{Network, Weather, pair};
 use crate::site::{Ask, Disk, Edit, Machine, Op, Site, read};
@@ -44,6 +46,15 @@ pub enum Reply {
 struct Asked {
     site: Site,
     reply: Reply,
+    recorded: Option<Recorded>,
+}
+
+/// A request in the history.
+#[derive(Debug)]
+struct Recorded {
+    number: u64,
+    /// What a put replaces.
+    over: Option<Map<String, Value>>,
 }
 
 /// A whole mesh in one thread. See the crate's text.
@@ -58,6 +69,7 @@ pub struct World {
     traffic: Traffic,
     news: Vec<(Site, u64, News)>,
     trace: Trace,
+    recorder: Option<Recorder>,
     largest_document_bytes: usize,
     peak_unsent_bytes: usize,
     worked_ms: u64,
@@ -81,6 +93,7 @@ impl World {
             traffic: Traffic::default(),
             news: Vec::new(),
             trace: Trace::new(),
+            recorder: None,
             largest_document_bytes: 0,
             peak_unsent_bytes: 0,
             worked_ms: 0,
@@ -121,6 +134,7 @@ impl World {
             disk: Disk::default(),
             backup: None,
             scopes: LinkScopes::default(),
+            followed: 0,
             epoch: 0,
             process: None,
             clock_error_ms: 0,
@@ -212,7 +226,7 @@ impl World {
     fn ask(&mut self, site: Site, doc: &str) -> (Op, DocId) {
         let op = Op(self.asked.len());
         let reply = if self.is_up(site) { Reply::Waiting } else { Reply::Never };
-        self.asked.push(Asked { site, reply });
+        self.asked.push(Asked { site, reply, recorded: None });
         (op, parse(doc))
     }
 

@@ -1,21 +1,26 @@
-//! Plays many seeds: `sim --seeds 1000 [--from N]`, or one with everything that happens: `sim --seed N`.
+//! Plays many seeds: `sim --seeds 1000 [--from N]`, or one with everything that happens: `sim --seed N`, which also
+//! writes down what clients did and saw: `--history FILE`. `sim check FILE` holds such a file against the model.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use peat_mesh_sim::{Report, Script, play};
+use peat_mesh_sim::history::{self, History};
+use peat_mesh_sim::{Report, Script, play, play_recorded};
 
-const USAGE: &str = "usage: sim [--seeds COUNT] [--from SEED] | sim --seed SEED";
+const USAGE: &str =
+    "usage: sim [--seeds COUNT] [--from SEED] | sim --seed SEED [--history FILE] | sim check FILE";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (mut seeds, mut from, mut one) = (100, 0, None);
+    let (mut seeds, mut from, mut one, mut file) = (100, 0, None, None);
     for pair in arguments.chunks(2) {
         match pair {
             [name, value] if name == "--seeds" => seeds = number(value),
             [name, value] if name == "--from" => from = number(value),
             [name, value] if name == "--seed" => one = Some(number(value)),
+            [name, value] if name == "--history" => file = Some(value.clone()),
+            [name, value] if name == "check" && arguments.len() == 2 => return check(value),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::FAILURE;
@@ -23,7 +28,7 @@ fn main() -> ExitCode {
         }
     }
     match one {
-        Some(seed) => show(seed),
+        Some(seed) => show(seed, file.as_deref()),
         None => play_all(from, seeds),
     }
 }
@@ -35,10 +40,37 @@ fn number(text: &str) -> u64 {
     })
 }
 
-fn show(seed: u64) -> ExitCode {
+/// Checks the history in a file.
+fn check(file: &str) -> ExitCode {
+    let text = std::fs::read_to_string(file).map_err(|problem| problem.to_string());
+    match text.and_then(|text| History::parse(&text)).map(|history| history::check(&history)) {
+        Ok(Ok(summary)) => {
+            println!("{file} keeps to the model: {summary:#?}");
+            ExitCode::SUCCESS
+        }
+        Ok(Err(violations)) => {
+            violations.iter().for_each(|violation| println!("{violation}"));
+            println!("{file} breaks the model in {} places; see docs/consistency.md", violations.len());
+            ExitCode::FAILURE
+        }
+        Err(problem) => {
+            eprintln!("{file} cannot be checked: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn show(seed: u64, file: Option<&str>) -> ExitCode {
     let script = Script::random(seed);
     println!("{script}");
-    match play(&script, true) {
+    let (played, history) = play_recorded(&script, true);
+    if let Some(file) = file
+        && let Err(problem) = std::fs::write(file, history.to_string())
+    {
+        eprintln!("the history cannot be written to {file}: {problem}");
+        return ExitCode::FAILURE;
+    }
+    match played {
         Ok(report) => {
             println!("{report:#?}");
             ExitCode::SUCCESS
@@ -94,6 +126,8 @@ fn print_summary(reports: &[Report], failed: usize) {
     println!("virtual time    {} s", sum(|report| report.virtual_ms) / 1000);
     println!("requests        {}", sum(|report| report.requests as u64));
     println!("acknowledged    {}", sum(|report| report.acknowledged as u64));
+    println!("reads checked   {}", sum(|report| report.history.reads as u64));
+    println!("events checked  {}", sum(|report| report.history.events as u64));
     println!("frames          {}", sum(|report| report.frames));
     println!("bytes           {}", sum(|report| report.bytes));
     if let (Some(half), Some(most), Some(all)) = (at(50), at(99), at(100)) {

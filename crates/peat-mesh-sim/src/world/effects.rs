@@ -163,6 +163,7 @@ impl World {
 
     /// Runs a batch and enters it in the ledger.
     pub(super) fn commit(&mut self, site: Site, jobs: Vec<Job>, plans: Vec<Option<Planned>>) -> Finished {
+        self.record_requests(site, &jobs, &plans);
         let wall_ms = BEGINNING_MS + self.agenda.now_ms();
         let machine = &mut self.machines[site.0];
         let process = machine.process.as_mut().expect("a commit belongs to a process that runs");
@@ -201,6 +202,7 @@ impl World {
             }
             Err(problem) => Reply::Failed(problem.to_string()),
         };
+        self.record_answer(op, outcome, &reply);
         self.asked[op.0].reply = reply;
     }
 

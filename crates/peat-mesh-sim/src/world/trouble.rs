@@ -57,6 +57,7 @@ impl World {
             return;
         }
         self.note(site, "crashes");
+        self.record_crash(site);
         for asked in self.asked.iter_mut().filter(|asked| asked.site == site) {
             if asked.reply == Reply::Waiting {
                 asked.reply = Reply::Never;
@@ -120,6 +121,7 @@ impl World {
     /// Kills a node and starts it on its last backup (on an empty disk when there is none).
     pub fn restore_backup(&mut self, site: Site) {
         self.crash(site);
+        self.record_loss(site);
         let machine = &mut self.machines[site.0];
         machine.disk = machine.backup.as_ref().map(Disk::copy).unwrap_or_default();
         let disks: Vec<&Disk> = self.machines.iter().map(|machine| &machine.disk).collect();
