@@ -80,10 +80,10 @@ fn all_mistakes_are_reported_at_once_with_variable_problem_and_example() {
             "HOSTNAME",
             "PEAT_STATIC_PEERS",
             "PEAT_DISCOVERY",
+            "PEAT_IROH_RELAY_URLS",
             "PEAT_BROKER_BIND",
             "PEAT_BROKER_PORT",
             "PEAT_IROH_BIND_PORT",
-            "PEAT_IROH_RELAY_URLS",
             "PEAT_LOG_FORMAT",
             "RUST_LOG",
         ]
