@@ -1,5 +1,6 @@
 //! The scenarios, the longest first, so that the others run beside it.
 
+mod behind_nats;
 mod flapping;
 mod gateway;
 mod ipv6;
@@ -30,6 +31,8 @@ const SCENARIOS: &[Scenario] = &[
     ("sleeper", sleeper::a_node_that_slept_catches_up),
     ("slow-link", slow_link::a_slow_link_that_loses_packets_stays_connected),
     ("moving", moving::a_node_keeps_its_place_when_its_address_changes),
+    ("nat", behind_nats::nodes_behind_nats_meet_over_a_relay_and_move_to_a_direct_path),
+    ("symmetric-nat", behind_nats::nodes_behind_symmetric_nats_stay_on_the_relay),
     ("gateway", gateway::a_gateway_carries_documents_between_two_networks),
     ("small-packets", small_packets::documents_cross_where_packets_must_be_small),
     ("two-formations", two_formations::two_formations_on_one_network_do_not_see_each_other),
