@@ -6,7 +6,7 @@
 //! certificate follows from the secret, so nothing has to be made, copied or renewed, and nodes know their
 //! relay by it. Only nodes that show the token of the formation are let in.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use iroh_relay::server::{CertConfig, QuicConfig, RelayConfig, Server, ServerConfig, TlsConfig};
@@ -27,6 +27,9 @@ const ED25519_PKCS8: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 /// Keys of nodes that are remembered, so that they need not be checked again.
 const KEYS_COUNT_MAX: usize = 16 * 1024;
+
+/// How often a number that is free for TCP may not be free for UDP.
+const FREE_PORT_TRIES_MAX: u32 = 32;
 
 /// How a relay is set up.
 #[derive(Debug, Clone)]
@@ -147,8 +150,18 @@ fn everywhere() -> IpAddr {
     }
 }
 
+/// A number that is free for TCP and for UDP.
 fn free_port(ip: IpAddr) -> std::io::Result<u16> {
-    Ok(TcpListener::bind((ip, 0))?.local_addr()?.port())
+    let mut tries = 0;
+    loop {
+        let tcp = TcpListener::bind((ip, 0))?;
+        let port = tcp.local_addr()?.port();
+        match UdpSocket::bind((ip, port)) {
+            Ok(_) => return Ok(port),
+            Err(problem) if tries == FREE_PORT_TRIES_MAX => return Err(problem),
+            Err(_) => tries += 1,
+        }
+    }
 }
 
 /// TLS with the certificate of the formation's relays.
