@@ -143,18 +143,24 @@ impl Recording {
         if status != 200 {
             return Err(io::Error::other(status.to_string()));
         }
-        let mut is_resync = false;
+        let mut kind = String::new();
         loop {
             let line = http.line()?;
-            let Some(data) = line.strip_prefix("data: ") else {
-                is_resync = line == "event: resync" || is_resync && line.starts_with("id:");
-                continue;
-            };
+            if line.is_empty() {
+                kind.clear();
+            }
+            if let Some(name) = line.strip_prefix("event: ") {
+                name.clone_into(&mut kind);
+            }
+            let Some(data) = line.strip_prefix("data: ") else { continue };
             let data: Value = serde_json::from_str(data)?;
             let text = |key: &str| data[key].as_str().unwrap_or_default();
-            if is_resync {
+            if kind == "resync" {
                 at = data["since"].as_u64().unwrap();
                 self.recorder.resync(stream, at);
+            }
+            // News of nodes is no change of a document.
+            if !kind.is_empty() {
                 continue;
             }
             let doc = format!("{}/{}", text("collection"), text("id"));
