@@ -52,7 +52,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 
 /// The address of the direct path to the only peer; `None` while it is reached over the relay.
 fn direct(node: &TestNode) -> Option<SocketAddr> {
-    node.handle().peers()[0].path.as_ref()?.address
+    node.handle().peers()[0].path.as_ref()?.measure.address
 }
 
 async fn check_they_exchange(alice: &TestNode, bob: &TestNode) {
