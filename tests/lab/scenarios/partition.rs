@@ -43,6 +43,8 @@ pub fn edits_on_both_sides_of_a_cut_are_all_there_after_it_heals(lab: &Lab) {
     let healed = lab.timeline.mark("healed after a short cut");
     until_converged(&nodes, &ledger);
     lab.timeline.measured("converged after a cut of 5 s", healed);
+    until_all_reachable(&nodes);
+    lab.timeline.measured("all reachable after a cut of 5 s", healed);
 
     cable.cut();
     let cut = lab.timeline.mark("cut");
