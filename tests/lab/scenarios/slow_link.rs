@@ -35,8 +35,8 @@ pub fn a_slow_link_that_loses_packets_stays_connected(lab: &Lab) {
     until_all_connected(&nodes);
     lab.timeline.measured("connected", started);
     let mut ledger = Ledger::default();
-    let written = lab.timeline.mark("100 writes on each side");
-    (0..100).for_each(|_| nodes.iter().for_each(|node| ledger.write(node)));
+    let written = lab.timeline.mark("30 writes on each side");
+    (0..30).for_each(|_| nodes.iter().for_each(|node| ledger.write(node)));
     until_converged(&nodes, &ledger);
     lab.timeline.measured("converged", written);
     for _ in 0..WATCHED_S {
