@@ -54,6 +54,30 @@ pub fn until_connected(node: &LabNode, wanted: &[&str]) {
     });
 }
 
+/// Waits until a node's topology shows these nodes as unreachable.
+pub fn until_unreachable(node: &LabNode, names: &[&str]) {
+    until_state(node, names, "unreachable");
+}
+
+/// Waits until the topology of every node shows all of them as reachable.
+pub fn until_all_reachable(nodes: &[&LabNode]) {
+    let names: Vec<&str> = nodes.iter().map(|node| node.name).collect();
+    nodes.iter().for_each(|node| until_state(node, &names, "reachable"));
+}
+
+fn until_state(node: &LabNode, names: &[&str], wanted: &str) {
+    until(&format!("{wanted} for {}: {names:?}", node.name), || {
+        let topology = node.get("/api/v1/topology");
+        let nodes = topology["nodes"].as_array().unwrap();
+        let is_so =
+            |name: &&str| nodes.iter().any(|seen| seen["node_id"] == **name && seen["state"] == wanted);
+        match names.iter().find(|name| !is_so(name)) {
+            Some(name) => Err(format!("{name}: {topology:#}\n{}", node.log())),
+            None => Ok(()),
+        }
+    });
+}
+
 /// Waits until every node says of all its connected peers that both have the same.
 pub fn until_in_step(nodes: &[&LabNode]) {
     for node in nodes {

@@ -13,7 +13,7 @@ use crate::common::{Http, Process, Setup};
 use crate::net::{Lan, Port, Space};
 
 /// The longest anything may take. Far more than it needs: a time-out here means "never".
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 /// How often a condition is looked at that more than one process has to fulfil.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::Lab;
-use crate::agreement::{until_all_connected, until_converged, until_in_step};
+use crate::agreement::{until_all_connected, until_all_reachable, until_converged, until_in_step};
 use crate::node::{LabNode, Machine};
 use crate::writers::{Ledger, Writer};
 
@@ -46,5 +46,6 @@ pub fn a_flapping_link_loses_no_write(lab: &Lab) {
     lab.timeline.measured("converged after two minutes of flapping", healed);
     until_all_connected(&all);
     lab.timeline.measured("all connected after two minutes of flapping", healed);
+    until_all_reachable(&all);
     until_in_step(&all);
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::Lab;
-use crate::agreement::{until_all_connected, until_connected, until_converged, until_in_step};
+use crate::agreement::{
+    until_all_connected, until_all_reachable, until_connected, until_converged, until_in_step,
+    until_unreachable,
+};
 use crate::node::{LabNode, Machine};
 use crate::writers::Ledger;
 
@@ -29,6 +32,7 @@ pub fn edits_on_both_sides_of_a_cut_are_all_there_after_it_heals(lab: &Lab) {
     nodes.iter().for_each(|node| ledger.write(node));
     ledger.edit(nodes[0]);
     until_converged(&nodes, &ledger);
+    until_all_reachable(&nodes);
 
     cable.cut();
     lab.timeline.mark("cut");
@@ -39,14 +43,20 @@ pub fn edits_on_both_sides_of_a_cut_are_all_there_after_it_heals(lab: &Lab) {
     let healed = lab.timeline.mark("healed after a short cut");
     until_converged(&nodes, &ledger);
     lab.timeline.measured("converged after a cut of 5 s", healed);
+    until_all_reachable(&nodes);
+    lab.timeline.measured("all reachable after a cut of 5 s", healed);
 
     cable.cut();
     let cut = lab.timeline.mark("cut");
     nodes.iter().for_each(|node| ledger.write(node));
+    for (node, side) in [(0, ["right-1", "right-2"]), (2, ["left-1", "left-2"])] {
+        until_unreachable(nodes[node], &side);
+    }
+    lab.timeline.measured("each side shows the other as unreachable", cut);
     for (node, neighbour) in [(0, 1), (1, 0), (2, 3), (3, 2)] {
         until_connected(nodes[node], &[nodes[neighbour].name]);
     }
-    lab.timeline.measured("each side knows that the other is gone", cut);
+    lab.timeline.measured("each side has given up its connections to the other", cut);
     nodes.iter().for_each(|node| ledger.write(node));
     [nodes[0], nodes[2]].into_iter().for_each(|node| ledger.edit(node));
     [&nodes[..2], &nodes[2..]].into_iter().for_each(|side| until_converged(side, &Ledger::default()));
@@ -57,6 +67,8 @@ pub fn edits_on_both_sides_of_a_cut_are_all_there_after_it_heals(lab: &Lab) {
     lab.timeline.measured("converged after a cut of 60 s", healed);
     until_all_connected(&nodes);
     lab.timeline.measured("all connected after a cut of 60 s", healed);
+    until_all_reachable(&nodes);
+    lab.timeline.measured("all reachable after a cut of 60 s", healed);
     until_in_step(&nodes);
 }
 
@@ -82,5 +94,6 @@ pub fn a_cut_that_outlasts_all_that_was_announced_heals(lab: &Lab) {
     lab.timeline.measured("all connected after a cut of 150 s", healed);
     until_converged(&nodes, &ledger);
     lab.timeline.measured("converged after a cut of 150 s", healed);
+    until_all_reachable(&nodes);
     until_in_step(&nodes);
 }

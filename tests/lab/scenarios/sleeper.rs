@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::Lab;
-use crate::agreement::{until_all_connected, until_connected, until_converged, until_in_step};
+use crate::agreement::{
+    until_all_connected, until_all_reachable, until_connected, until_converged, until_in_step,
+    until_unreachable,
+};
 use crate::node::{LabNode, Machine};
 use crate::writers::Ledger;
 
@@ -21,13 +24,16 @@ pub fn a_node_that_slept_catches_up(lab: &Lab) {
     let mut ledger = Ledger::default();
     nodes.iter().for_each(|node| ledger.write(node));
     until_converged(&nodes, &ledger);
+    until_all_reachable(&nodes);
 
     nodes[2].process.freeze();
     let asleep = lab.timeline.mark("one node sleeps");
     nodes[..2].iter().for_each(|node| ledger.write(node));
+    nodes[..2].iter().for_each(|node| until_unreachable(node, &["sleeper"]));
+    lab.timeline.measured("the others show it as unreachable", asleep);
     until_connected(nodes[0], &["bob"]);
     until_connected(nodes[1], &["ada"]);
-    lab.timeline.measured("the others know that it is gone", asleep);
+    lab.timeline.measured("the others have given up their connections", asleep);
     nodes[..2].iter().for_each(|node| ledger.write(node));
     lab.timeline.pass(ASLEEP.saturating_sub(asleep.elapsed()));
 
@@ -38,5 +44,6 @@ pub fn a_node_that_slept_catches_up(lab: &Lab) {
     lab.timeline.measured("converged after 30 s of sleep", awake);
     until_all_connected(&nodes);
     lab.timeline.measured("all connected after 30 s of sleep", awake);
+    until_all_reachable(&nodes);
     until_in_step(&nodes);
 }
