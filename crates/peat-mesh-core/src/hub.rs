@@ -8,6 +8,7 @@ mod audience;
 mod exchange;
 mod leaving;
 mod link;
+mod neighbours;
 mod peers;
 mod reconcile;
 #[cfg(test)]
@@ -84,6 +85,12 @@ impl Hub {
             Input::Closed { conn, why } => self.closed(now_ms, conn, why),
             Input::Committed(outcomes) => self.committed(now_ms, outcomes),
             Input::Answered { conn, answer } => self.answered(now_ms, conn, answer),
+            Input::Neighbours { wanted, is_large } => self.peers.want(now_ms, wanted, is_large),
+            Input::PeerHeard { peer, addresses } => self.peers.heard(now_ms, peer, addresses),
+            Input::Tell { peer, bytes } => self.tell(peer, bytes),
+            Input::Delivered { peer, frame } => self.delivered(now_ms, peer, frame),
+            Input::NotBroadcast => self.links.values_mut().for_each(|link| link.nudge(now_ms)),
+            Input::Broke { peer, rule } => self.broke(now_ms, peer, rule),
             Input::Leaving => self.leave(now_ms),
         }
         self.due(now_ms);
@@ -95,7 +102,14 @@ impl Hub {
     pub fn next_wakeup(&self) -> Option<u64> {
         let links = self.links.values().filter_map(Link::next_wakeup);
         let switches = self.switching.values().map(|(until, _)| *until);
-        self.peers.next_wakeup().into_iter().chain(links).chain(switches).chain(self.leave_wakeup()).min()
+        self.peers
+            .next_wakeup()
+            .into_iter()
+            .chain(links)
+            .chain(switches)
+            .chain(self.leave_wakeup())
+            .chain(self.let_go_wakeup())
+            .min()
     }
 
     /// All known peers, in the order of their names.
@@ -144,6 +158,7 @@ impl Hub {
                 self.notify(Event::PeerDisconnected { peer, name, reason });
             }
         }
+        self.let_go(now_ms);
         let all = self.catalog.summary(Prefix::ALL);
         let mut replies = Vec::new();
         for (conn, link) in &mut self.links {
@@ -199,6 +214,11 @@ impl Hub {
                     .filter(|want| self.catalog.heads(&want.doc).is_some())
                     .for_each(|want| link.ask(Request::Want(want)));
                 self.pump(conn);
+            }
+            Frame::Gossip { is_large, bytes } => {
+                link.gossips = true;
+                let peer = link.peer;
+                self.effects.push(Effect::Gossip { peer, is_large, bytes });
             }
             Frame::Changes(changes) => {
                 link.receiving(now_ms, &changes);

@@ -69,6 +69,14 @@ pub enum Frame {
     /// Kind 8: changes of documents.
     /// `repair: u8, a: var, a × 8 bytes, n: var, n × { doc: text, length: var, chunks }`
     Changes(Changes),
+    /// Kind 10: a message of the overlay, see the crate `peat-mesh-overlay`.
+    /// `large: u8, message: all the rest`
+    Gossip {
+        /// Whether the sender knows of more peers than it may connect to.
+        is_large: bool,
+        /// The message, which the core does not look into.
+        bytes: Bytes,
+    },
 }
 
 /// Who is speaking.
@@ -189,6 +197,7 @@ impl Frame {
             Self::Fetch(_) => "fetch",
             Self::Want(_) => "want",
             Self::Changes(_) => "changes",
+            Self::Gossip { .. } => "gossip",
         }
     }
 }

@@ -8,6 +8,7 @@ use peat_mesh_core::hub::Hub;
 use peat_mesh_core::replica::{Job, Outcome, Replica, Source, Work};
 use peat_mesh_core::store::{MemoryStore, Store};
 use peat_mesh_core::{DocId, EndpointId, NodeName};
+use peat_mesh_overlay::Mesh;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use serde_json::{Map, Value, json};
@@ -86,7 +87,7 @@ pub(crate) struct Finished {
 /// All that is gone after kill -9.
 #[derive(Debug)]
 pub(crate) struct Process {
-    pub(crate) hub: Hub,
+    pub(crate) mesh: Mesh,
     pub(crate) replica: Replica,
     pub(crate) incarnation: u64,
     pub(crate) waiting: VecDeque<Ask>,
@@ -111,14 +112,14 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// A new process on what the disk holds.
-    pub(crate) fn start(&mut self, rng: &mut StdRng) {
+    pub(crate) fn start(&mut self, rng: &mut StdRng, peers_max: usize) {
         let store = &self.disk.store;
         let catalog = Catalog::load(store).expect("a store in memory can be read");
         let mut actor = [0; 16];
         rng.fill(&mut actor);
         self.epoch += 1;
         self.process = Some(Process {
-            hub: Hub::new(self.id, catalog, rng.random()),
+            mesh: Mesh::new(self.id, Hub::new(self.id, catalog, rng.random()), peers_max, rng.random()),
             replica: Replica::new(store, actor).expect("a store in memory can be read"),
             incarnation: rng.random(),
             waiting: VecDeque::new(),

@@ -60,6 +60,7 @@ pub struct World {
     /// The longest that a commit and reading for an answer take, in milliseconds.
     commit_ms_max: u64,
     answer_ms_max: u64,
+    peers_max: usize,
 }
 
 /// Building the world.
@@ -81,6 +82,7 @@ impl World {
             worked_ms: 0,
             commit_ms_max: 5,
             answer_ms_max: 5,
+            peers_max: usize::MAX / 4,
         }
     }
 
@@ -104,6 +106,11 @@ impl World {
         (self.commit_ms_max, self.answer_ms_max) = (commit_ms_max, answer_ms_max);
     }
 
+    /// Sets how many others a node that starts from now on connects to before it keeps to a few.
+    pub fn set_peers_max(&mut self, peers_max: usize) {
+        self.peers_max = peers_max;
+    }
+
     /// A machine with this name and an empty disk, and the node running on it.
     pub fn node(&mut self, name: &str) -> Site {
         let site = Site(self.machines.len());
@@ -118,7 +125,7 @@ impl World {
             epoch: 0,
             process: None,
         };
-        machine.start(&mut self.rng);
+        machine.start(&mut self.rng, self.peers_max);
         self.machines.push(machine);
         site
     }
@@ -281,7 +288,15 @@ impl World {
     /// What a node says of its peers; nothing while it is down.
     #[must_use]
     pub fn peers(&self, site: Site) -> Vec<PeerView> {
-        self.machines[site.0].process.as_ref().map(|process| process.hub.peers()).unwrap_or_default()
+        self.machines[site.0].process.as_ref().map(|process| process.mesh.hub().peers()).unwrap_or_default()
+    }
+
+    /// The neighbours of a node that keeps only some.
+    #[must_use]
+    pub fn neighbours(&self, site: Site) -> Option<Vec<Site>> {
+        let neighbours = self.machines[site.0].process.as_ref()?.mesh.neighbours()?;
+        let sites = (0..self.machines.len()).map(Site);
+        Some(sites.filter(|site| neighbours.contains(&self.machines[site.0].id)).collect())
     }
 
     /// The most that ever waited to leave one end of a connection, in bytes.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Hub;
 use crate::id::{ConnId, DocId, NodeTag};
+use crate::io::Effect;
 use crate::limits;
 use crate::replica::{Outcome, Source};
 use crate::wire::{Changes, Frame};
@@ -37,9 +38,12 @@ impl Hub {
             Source::Client => (None, &[], false),
             Source::Peer { conn, audience, repair, .. } => (Some(*conn), audience, *repair),
         };
+        let is_large = self.peers.keeps_neighbours();
         let targets: Vec<(ConnId, NodeTag)> = self
             .links
             .iter()
+            // Where the overlay's messages pass, it brings the update.
+            .filter(|(_, link)| repair || !(is_large && link.gossips))
             .map(|(conn, link)| (*conn, link.peer.tag()))
             .filter(|(conn, tag)| Some(*conn) != origin && !audience.contains(tag))
             .collect();
@@ -52,10 +56,17 @@ impl Hub {
             }
             return;
         }
+        let mut told = audience.to_vec();
+        if is_large && !told.contains(&NodeTag::OVERLAY) {
+            // The same bytes from whoever brings it in, so that the overlay knows it again.
+            for frame in pack(documents.clone(), false, &[NodeTag::OVERLAY]) {
+                self.effects.push(Effect::Broadcast { frame: frame.encode() });
+            }
+            told.insert(0, NodeTag::OVERLAY);
+        }
         if targets.is_empty() {
             return;
         }
-        let mut told = audience.to_vec();
         told.push(self.me.tag());
         told.extend(targets.iter().map(|(_, tag)| *tag));
         told.truncate(limits::AUDIENCE_COUNT_MAX);

@@ -45,6 +45,10 @@ pub(super) struct Link {
     pub(super) unsent_bytes: usize,
     /// Whether changes were not pushed because the window was full.
     pub(super) skipped: bool,
+    /// Whether both ends use the overlay: then updates go over it as the overlay wants only.
+    pub(super) gossips: bool,
+    /// Since when nobody needs it, as far as this node knows.
+    pub(super) unneeded_since_ms: Option<u64>,
     queue: Queue,
     answers_in_flight: usize,
     /// The peer's probe: its round, what it said, and the number of changes that came before it. It is
@@ -80,6 +84,8 @@ impl Link {
             since_ms: now_ms,
             unsent_bytes: 0,
             skipped: false,
+            gossips: false,
+            unneeded_since_ms: None,
             queue: Queue::default(),
             answers_in_flight: 0,
             waiting_probe: None,
@@ -116,7 +122,7 @@ impl Link {
         view.bytes_unsent = self.unsent_bytes as u64;
     }
 
-    fn is_answering(&self) -> bool {
+    pub(super) fn is_answering(&self) -> bool {
         self.answers_in_flight > 0 || self.queue.len() > 0
     }
 

@@ -5,7 +5,7 @@
 //! a peer that only one side knows of is dialled all the same. A peer is dialled for ever, with waits
 //! that grow to [`limits::DIAL_RETRY_MS_MAX`] and are shaken so that nodes do not beat in time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use rand::{Rng, RngExt};
@@ -26,6 +26,8 @@ pub enum PeerState {
     Dialing,
     /// The next dial is waiting for its time.
     Waiting,
+    /// Not connected because the formation is large and others are this node's neighbours.
+    Known,
     /// Not connected, and discovery does not know it (any more).
     Lost,
 }
@@ -38,6 +40,7 @@ impl PeerState {
             Self::Connected => "connected",
             Self::Dialing => "dialing",
             Self::Waiting => "waiting",
+            Self::Known => "known",
             Self::Lost => "lost",
         }
     }
@@ -86,6 +89,8 @@ struct Peer {
     name: Option<NodeName>,
     discovered: Vec<SocketAddr>,
     is_discovered: bool,
+    /// Where others say that it is.
+    heard: Vec<SocketAddr>,
     /// Where it connected from.
     reached: Option<SocketAddr>,
     status: Status,
@@ -105,11 +110,15 @@ enum Status {
 pub(super) struct PeerTable {
     me: EndpointId,
     peers: BTreeMap<EndpointId, Peer>,
+    /// Those to be connected to; all of them unless this is set.
+    wanted: Option<BTreeSet<EndpointId>>,
+    /// Whether there are more than this node may connect to.
+    pub(super) is_large: bool,
 }
 
 impl PeerTable {
     pub(super) fn new(me: EndpointId) -> Self {
-        Self { me, peers: BTreeMap::new() }
+        Self { me, peers: BTreeMap::new(), wanted: None, is_large: false }
     }
 
     pub(super) fn conn(&self, peer: EndpointId) -> Option<ConnId> {
@@ -131,6 +140,7 @@ impl PeerTable {
             name: None,
             discovered: Vec::new(),
             is_discovered: false,
+            heard: Vec::new(),
             reached: None,
             status: Status::Idle { dial_at_ms: now_ms },
             since_ms: now_ms,
@@ -172,21 +182,28 @@ impl PeerTable {
     }
 
     pub(super) fn next_dial(&mut self, now_ms: u64) -> Option<(EndpointId, Vec<SocketAddr>)> {
-        let (id, peer) = self.peers.iter_mut().find(|(_, peer)| {
+        let is_due = |peer: &Peer| {
             matches!(peer.status, Status::Idle { dial_at_ms } if dial_at_ms <= now_ms) && peer.can_be_dialed()
-        })?;
+        };
+        let id = match &self.wanted {
+            None => *self.peers.iter().find(|(_, peer)| is_due(peer))?.0,
+            Some(wanted) => *wanted.iter().find(|id| self.peers.get(id).is_some_and(is_due))?,
+        };
+        let peer = self.peers.get_mut(&id)?;
         peer.status = Status::Dialing;
         peer.since_ms = now_ms;
-        Some((*id, peer.discovered.clone()))
+        Some((id, peer.dialable().to_vec()))
     }
 
     pub(super) fn next_wakeup(&self) -> Option<u64> {
-        let due =
-            self.peers.values().filter(|peer| peer.can_be_dialed()).filter_map(|peer| match peer.status {
-                Status::Idle { dial_at_ms } => Some(dial_at_ms),
-                _ => None,
-            });
-        due.min()
+        let due = |peer: &Peer| match peer.status {
+            Status::Idle { dial_at_ms } if peer.can_be_dialed() => Some(dial_at_ms),
+            _ => None,
+        };
+        match &self.wanted {
+            None => self.peers.values().filter_map(due).min(),
+            Some(wanted) => wanted.iter().filter_map(|id| self.peers.get(id).and_then(due)).min(),
+        }
     }
 
     pub(super) fn dial_failed(&mut self, now_ms: u64, id: EndpointId, reason: String, rng: &mut impl Rng) {
@@ -195,6 +212,8 @@ impl PeerTable {
         {
             peer.wait(now_ms, rng);
             peer.last_error = Some(reason);
+            // What others say is not worth a second try.
+            peer.heard.clear();
         }
     }
 
@@ -229,6 +248,11 @@ impl PeerTable {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        if *why == Closed::NotNeeded {
+            // Nothing went wrong. Should it be wanted again, it is dialled at once.
+            (peer.failures, peer.status, peer.since_ms) = (0, Status::Idle { dial_at_ms: now_ms }, now_ms);
+            return;
+        }
         peer.last_error = Some(reason);
         if now_ms >= peer.since_ms + STEADY_MS {
             // Connections that end as soon as they are made keep their growing waits.
@@ -241,16 +265,85 @@ impl PeerTable {
         peer.wait(now_ms, rng);
     }
 
+    /// Sets who is to be connected to; those that are new in it are dialled at once.
+    pub(super) fn want(&mut self, now_ms: u64, wanted: Option<BTreeSet<EndpointId>>, is_large: bool) {
+        self.is_large = is_large;
+        let is_new =
+            |id: &EndpointId| self.wanted.as_ref().is_none_or(|old| !old.contains(id)) && wanted.is_some();
+        for id in wanted.iter().flatten().filter(|id| is_new(id)) {
+            if let Some(peer) = self.peers.get_mut(id)
+                && let Status::Idle { dial_at_ms } = &mut peer.status
+            {
+                *dial_at_ms = now_ms;
+            }
+        }
+        self.wanted = wanted;
+    }
+
+    pub(super) fn heard(&mut self, now_ms: u64, id: EndpointId, mut addresses: Vec<SocketAddr>) {
+        addresses.truncate(limits::PEER_ADDRESSES_COUNT_MAX);
+        if id != self.me
+            && let Some(peer) = self.entry(now_ms, id)
+        {
+            peer.heard = addresses;
+        }
+    }
+
+    pub(super) fn keeps_neighbours(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    pub(super) fn is_wanted(&self, id: EndpointId) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.contains(&id))
+    }
+
+    /// Peers that are connected, or that this node's own discovery knows.
+    pub(super) fn known(&self) -> usize {
+        let is_known = |peer: &&Peer| peer.is_discovered || matches!(peer.status, Status::Live(_));
+        self.peers.values().filter(is_known).count()
+    }
+
+    /// Peers that are connected or can be dialled.
+    pub(super) fn reachable(&self) -> impl Iterator<Item = EndpointId> {
+        self.peers.iter().filter(|(_, peer)| peer.is_reachable()).map(|(id, _)| *id)
+    }
+
+    pub(super) fn is_reachable(&self, id: EndpointId) -> bool {
+        self.peers.get(&id).is_some_and(Peer::is_reachable)
+    }
+
+    pub(super) fn addresses(&self, id: EndpointId) -> Vec<SocketAddr> {
+        self.peers.get(&id).map(Peer::addresses).unwrap_or_default()
+    }
+
     pub(super) fn views(&self) -> Vec<PeerView> {
-        let mut views: Vec<PeerView> = self.peers.iter().map(|(id, peer)| peer.view(*id)).collect();
+        let mut views: Vec<PeerView> = self
+            .peers
+            .iter()
+            .map(|(id, peer)| {
+                let mut view = peer.view(*id);
+                if view.state == PeerState::Waiting && !self.is_wanted(*id) {
+                    (view.state, view.next_dial_ms) = (PeerState::Known, None);
+                }
+                view
+            })
+            .collect();
         views.sort_by(|a, b| (&a.name, a.peer).cmp(&(&b.name, b.peer)));
         views
     }
 }
 
 impl Peer {
+    fn is_reachable(&self) -> bool {
+        self.can_be_dialed() || matches!(self.status, Status::Live(_))
+    }
+
     fn can_be_dialed(&self) -> bool {
-        self.is_discovered && !self.discovered.is_empty()
+        !self.dialable().is_empty()
+    }
+
+    fn dialable(&self) -> &[SocketAddr] {
+        if self.discovered.is_empty() { &self.heard } else { &self.discovered }
     }
 
     fn wait(&mut self, now_ms: u64, rng: &mut impl Rng) {

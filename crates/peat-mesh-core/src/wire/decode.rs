@@ -10,6 +10,8 @@ use crate::heads::{ChangeHash, Heads};
 use crate::id::{DocId, NodeName, NodeTag};
 use crate::limits;
 
+const GOSSIP: u8 = 10;
+
 /// Cuts a stream of bytes into frames.
 #[derive(Debug)]
 pub struct Decoder {
@@ -34,12 +36,16 @@ impl Decoder {
     /// # Errors
     /// When the kind is unknown or the body would be longer than the limit.
     pub fn body_bytes(&self, header: &[u8; HEADER_BYTES]) -> Result<usize, WireError> {
-        if !(1..=8).contains(&header[0]) || header[1] != 0 {
+        if !matches!(header[0], 1..=8 | GOSSIP) || header[1] != 0 {
             return Err(WireError::UnknownKind { kind: header[0] });
         }
         let bytes = u32::from_be_bytes([header[2], header[3], header[4], header[5]]);
-        if bytes as usize > self.frame_bytes_max {
-            return Err(WireError::TooLarge { bytes: bytes.into(), bytes_max: self.frame_bytes_max });
+        let bytes_max = match header[0] {
+            GOSSIP => self.frame_bytes_max.min(limits::GOSSIP_BYTES_MAX + 1),
+            _ => self.frame_bytes_max,
+        };
+        if bytes as usize > bytes_max {
+            return Err(WireError::TooLarge { bytes: bytes.into(), bytes_max });
         }
         Ok(bytes as usize)
     }
@@ -76,6 +82,7 @@ impl Frame {
             6 => "fetch",
             7 => "want",
             8 => "changes",
+            GOSSIP => "gossip",
             _ => return Err(WireError::UnknownKind { kind }),
         };
         let mut body = Body { frame, rest: body };
@@ -87,6 +94,7 @@ impl Frame {
             5 => Self::Items(body.items()?),
             6 => Self::Fetch(body.list("positions", limits::ITEMS_PER_FRAME_MAX, 16, Body::position)?),
             7 => Self::Want(body.list("wants", limits::ITEMS_PER_FRAME_MAX, 5, Body::want)?),
+            GOSSIP => Self::Gossip { is_large: body.flag("large")?, bytes: std::mem::take(&mut body.rest) },
             _ => Self::Changes(body.changes()?),
         };
         if body.rest.is_empty() { Ok(decoded) } else { Err(WireError::Length { frame, what: "too long" }) }
@@ -119,6 +127,14 @@ impl Body {
 
     fn u8(&mut self) -> Result<u8, WireError> {
         Ok(self.array::<1>()?[0])
+    }
+
+    fn flag(&mut self, field: &'static str) -> Result<bool, WireError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(self.bad(field, other)),
+        }
     }
 
     fn u32(&mut self) -> Result<u32, WireError> {
@@ -267,11 +283,7 @@ impl Body {
     }
 
     fn changes(&mut self) -> Result<Changes, WireError> {
-        let repair = match self.u8()? {
-            0 => false,
-            1 => true,
-            other => return Err(self.bad("repair", other)),
-        };
+        let repair = self.flag("repair")?;
         let audience =
             self.list("audience", limits::AUDIENCE_COUNT_MAX, 8, |body| Ok(NodeTag(body.array()?)))?;
         let documents = self.list("documents", limits::CHANGES_PER_FRAME_MAX, 5, |body| {
