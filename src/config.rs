@@ -34,7 +34,13 @@ pub struct Config {
     pub iroh_port: u16,
     /// Addresses QUIC is bound to; empty for all of IPv4 and IPv6. Only for programs that embed a node.
     pub iroh_bind: Vec<IpAddr>,
+    /// The largest formation, in nodes, in which this node connects to all others. `PEAT_MAX_PEERS`, default
+    /// [`MAX_PEERS_DEFAULT`].
+    pub max_peers: usize,
 }
+
+/// Up to so many nodes each connects to all others by default.
+pub const MAX_PEERS_DEFAULT: usize = 16;
 
 impl Config {
     /// A node that is reached on 127.0.0.1 only, on free ports, and knows these peers: for several nodes on
@@ -59,6 +65,7 @@ impl Config {
             broker_port: 0,
             iroh_port: 0,
             iroh_bind: vec![loopback],
+            max_peers: MAX_PEERS_DEFAULT,
         }
     }
 }

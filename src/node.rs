@@ -25,6 +25,7 @@ use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::hub::Hub;
 use peat_mesh_core::replica::Replica;
 use peat_mesh_core::store::{Store, StoreError};
+use peat_mesh_overlay::Mesh;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -162,8 +163,9 @@ impl Node {
             probes: Arc::clone(&probes) as Arc<_>,
             stopping: stopping.clone(),
         });
+        let me = identity.endpoint_id();
         let driver = driver::Driver {
-            hub: Hub::new(identity.endpoint_id(), catalog, rand::random()),
+            mesh: Mesh::new(me, Hub::new(me, catalog, rand::random()), config.max_peers, rand::random()),
             started,
             network,
             discovery,

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peat_mesh_core::EndpointId;
-use peat_mesh_core::hub::{Hub, PeerView};
+use peat_mesh_core::hub::PeerView;
 use peat_mesh_core::io::{CloseReason, Effect, Event, Input};
 use peat_mesh_core::replica::{Job, Outcome, Source, Work};
 use peat_mesh_core::store::Store;
 use peat_mesh_core::wire::Changes;
 use peat_mesh_core::{ConnId, NodeName};
+use peat_mesh_overlay::Mesh;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -29,7 +30,7 @@ const VIEW_EVERY_MS: u64 = 100;
 const SLEEP_MS_MAX: u64 = 60_000;
 
 pub(super) struct Driver {
-    pub(super) hub: Hub,
+    pub(super) mesh: Mesh,
     pub(super) started: Instant,
     pub(super) network: Network,
     pub(super) discovery: Running,
@@ -114,7 +115,7 @@ impl Driver {
             }
             desk.is_list_complete |= *listed.borrow() && self.discovery.events.is_empty();
             self.renew_view(&mut desk);
-            if let Some(waiting) = desk.leaving.take_if(|_| self.hub.may_leave(self.now_ms())) {
+            if let Some(waiting) = desk.leaving.take_if(|_| self.mesh.hub().may_leave(self.now_ms())) {
                 // Who asked may have lost patience.
                 let _ = waiting.send(());
             }
@@ -141,7 +142,7 @@ impl Driver {
 
     fn wakeup(&self, desk: &Desk) -> Instant {
         let view = desk.view_due_ms.into_iter().chain(desk.joining.next_wakeup());
-        let next = self.hub.next_wakeup().into_iter().chain(view).min();
+        let next = self.mesh.next_wakeup().into_iter().chain(view).min();
         let latest = self.now_ms() + SLEEP_MS_MAX;
         // One millisecond more, so that what is due in this one is really due when the loop wakes.
         self.started + Duration::from_millis(next.unwrap_or(latest).min(latest) + 1)
@@ -187,7 +188,7 @@ impl Driver {
 
     fn feed(&mut self, desk: &mut Desk, input: Input, mut permit: Option<OwnedSemaphorePermit>) {
         let now_ms = self.now_ms();
-        for effect in self.hub.handle(now_ms, input) {
+        for effect in self.mesh.handle(now_ms, input) {
             match effect {
                 Effect::Dial { peer, addresses } => self.network.dial(peer, addresses),
                 Effect::Send { conn, frame } => self.send(conn, frame),
@@ -196,6 +197,8 @@ impl Driver {
                     desk.merges.push_back(merge(conn, &from, changes, permit.take()));
                 }
                 Effect::Answer { conn, requests } => desk.answers.start(conn, requests),
+                // The mesh keeps these to itself.
+                Effect::Gossip { .. } | Effect::Broadcast { .. } => {}
                 Effect::Notify(event) => {
                     self.tell(event);
                     desk.view_due_ms = Some(now_ms);
@@ -237,7 +240,7 @@ impl Driver {
         let due = desk.view_due_ms.into_iter().chain(desk.joining.next_wakeup()).min();
         if due.is_some_and(|due| due <= now_ms) {
             (desk.view_due_ms, desk.viewed_ms) = (None, now_ms);
-            let views = self.hub.peers();
+            let views = self.mesh.hub().peers();
             let joined = desk.joining.look(now_ms, &views, desk.is_list_complete).map(str::to_owned);
             self.probes.set_sync(desk.joining.check());
             if let Some(joined) = joined {

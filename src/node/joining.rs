@@ -100,7 +100,7 @@ impl Joining {
         match view.state {
             PeerState::Connected => view.in_step_at_ms.is_some(),
             PeerState::Dialing | PeerState::Waiting => was_refused(),
-            PeerState::Lost => true,
+            PeerState::Known | PeerState::Lost => true,
         }
     }
 

@@ -1,6 +1,7 @@
 //! A hub, and an overlay once the formation is large. In and out: what a hub takes and gives.
 //!
-//! Up to `peers_max` other nodes, this one connects to all and the hub does everything alone. With more it keeps
+//! In a formation of up to `max_peers` nodes this one connects to all others, and the hub does everything alone.
+//! In a larger one it keeps
 //! the neighbours that the overlay chooses, and a change travels by the overlay. Nodes may disagree for a while
 //! about which of the two it is: comparing goes on over every connection in both, so nothing is lost.
 
@@ -33,7 +34,7 @@ pub struct Mesh {
     overlay: Option<Overlay>,
     settings: Settings,
     rng: StdRng,
-    peers_max: usize,
+    max_peers: usize,
     /// Messages for peers that are not connected yet, and since when they wait.
     waiting: BTreeMap<EndpointId, (u64, Vec<Bytes>)>,
     wanted: Option<BTreeSet<EndpointId>>,
@@ -43,10 +44,10 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// A mesh of one. `peers_max` is how many other nodes this one connects to before it keeps to a few.
+    /// A mesh of one. `max_peers` is the largest formation, in nodes, in which it connects to all others.
     #[must_use]
-    pub fn new(me: EndpointId, hub: Hub, peers_max: usize, seed: u64) -> Self {
-        let settings = Settings::for_peers_max(peers_max);
+    pub fn new(me: EndpointId, hub: Hub, max_peers: usize, seed: u64) -> Self {
+        let settings = Settings::for_max_peers(max_peers);
         let rng = StdRng::seed_from_u64(seed);
         Self {
             me,
@@ -54,7 +55,7 @@ impl Mesh {
             overlay: None,
             settings,
             rng,
-            peers_max,
+            max_peers,
             waiting: BTreeMap::new(),
             wanted: None,
             is_large: false,
@@ -164,7 +165,7 @@ impl Mesh {
                     let strangers = self.hub.reachable().filter(|peer| !neighbours.contains(peer));
                     let contact = strangers.choose(&mut self.rng);
                     let joined =
-                        contact.zip(self.overlay.as_mut()).map(|(it, overlay)| overlay.join(turn.now_ms, it));
+                        contact.zip(self.overlay.as_mut()).map(|(it, overlay)| overlay.meet(turn.now_ms, it));
                     self.outputs(turn, joined.unwrap_or_default());
                 }
                 // Links follow from who the neighbours are, see `connect`.
@@ -255,7 +256,7 @@ impl Mesh {
     /// Keeps to all peers or to some, by how many there are and what others do.
     fn choose(&mut self, turn: &mut Turn) {
         let known = self.hub.known_count();
-        let is_large = known > self.peers_max;
+        let is_large = known + 1 > self.max_peers;
         if is_large != self.is_large {
             self.is_large = is_large;
             self.tell_hub(turn);
@@ -264,7 +265,7 @@ impl Mesh {
         match &mut self.overlay {
             None if is_large => self.enter(turn),
             None => {}
-            Some(overlay) if known <= self.peers_max * 3 / 4 && !is_following => {
+            Some(overlay) if known < self.max_peers * 3 / 4 && !is_following => {
                 let outputs = overlay.leave(turn.now_ms);
                 self.outputs(turn, outputs);
                 self.overlay = None;

@@ -16,12 +16,16 @@ use rand::{RngExt, SeedableRng};
 use crate::limits;
 use crate::missing::Missing;
 use crate::settings::Settings;
-use crate::wire::{GossipError, Key, Message, Scope, TOPIC, UpdateId, decode_addresses, update_id};
+use crate::wire::{
+    GossipError, Hint, Key, Message, Scope, TOPIC, UpdateId, decode_addresses, hint_of, update_id,
+};
 
-/// How soon a node that has too few neighbours asks a known one to take it in, in milliseconds …
+/// How soon a node that has too few neighbours looks for more, in milliseconds …
 const HUNGRY_MS_MIN: u64 = 1_000;
-/// … and how long at most after many times of asking in vain.
-const HUNGRY_MS_MAX: u64 = 15_000;
+/// … and how long at most after many times of looking in vain …
+const HUNGRY_MS_MAX: u64 = 60_000;
+/// … or when it has so few that it insists.
+const STARVING_MS_MAX: u64 = 15_000;
 /// How often one node of the whole formation, whichever, asks a random known one to take it in, in
 /// milliseconds. That joins the halves of a formation that was cut in two.
 const MINGLE_EVERY_MS: u64 = 30_000;
@@ -65,13 +69,14 @@ pub enum Output {
         /// Where it was reached.
         addresses: Vec<SocketAddr>,
     },
-    /// Name a random known node to [`Overlay::join`].
+    /// Name a random known node to [`Overlay::meet`].
     SeekContact,
 }
 
 /// One node's part in the overlay. See the crate's text.
 #[derive(Debug)]
 pub struct Overlay {
+    me: Key,
     settings: Settings,
     proto: State<Key, StdRng>,
     rng: StdRng,
@@ -83,12 +88,17 @@ pub struct Overlay {
     /// Updates that came of late, and whether the protocol has them.
     remembered: HashMap<UpdateId, bool>,
     forget: VecDeque<(u64, UpdateId)>,
+    /// The same by the beginnings of their hashes.
+    hints: HashMap<Hint, UpdateId>,
     /// Until when the protocol keeps how many bytes.
     kept: VecDeque<(u64, usize)>,
     kept_bytes: usize,
     known_count: usize,
     hungry_ms: u64,
     seek_at_ms: u64,
+    mingle_at_ms: u64,
+    /// Whether the contact that is sought next has to take this node in.
+    insists: bool,
     outputs: Vec<Output>,
 }
 
@@ -104,6 +114,7 @@ impl Overlay {
         let command = InEvent::Command(TopicId::from_bytes(TOPIC), Command::Join(Vec::new()));
         drop(proto.handle(command, origin, None));
         Self {
+            me: me.into(),
             settings,
             proto,
             rng,
@@ -114,11 +125,14 @@ impl Overlay {
             missing: Missing::default(),
             remembered: HashMap::new(),
             forget: VecDeque::new(),
+            hints: HashMap::new(),
             kept: VecDeque::new(),
             kept_bytes: 0,
             known_count: 0,
             hungry_ms: HUNGRY_MS_MIN,
             seek_at_ms: 0,
+            mingle_at_ms: u64::MAX,
+            insists: true,
             outputs: Vec::new(),
         }
     }
@@ -144,8 +158,8 @@ impl Overlay {
     #[must_use]
     pub fn next_wakeup(&self) -> Option<u64> {
         let timer = self.timers.first_key_value().map(|((at_ms, _), _)| *at_ms);
-        let seek = (self.known_count > 0).then_some(self.seek_at_ms);
-        timer.into_iter().chain(seek).min()
+        let seek = (self.known_count > 0).then_some(self.seek_at_ms.min(self.mingle_at_ms));
+        timer.into_iter().chain(seek).chain(self.missing.next_wakeup()).min()
     }
 
     /// What time alone makes necessary.
@@ -158,16 +172,27 @@ impl Overlay {
             self.feed(now_ms, InEvent::TimerExpired(timer));
         }
         self.expire(now_ms);
-        if self.known_count > 0 && self.seek_at_ms <= now_ms {
-            self.outputs.push(Output::SeekContact);
-            self.plan_to_seek(now_ms);
+        for (key, hints) in self.missing.due(now_ms, now_ms + self.settings.ask_again_ms) {
+            for hints in hints.chunks(limits::ANNOUNCED_PER_MESSAGE_MAX) {
+                let bytes = Message::Spell(hints.to_vec()).encode();
+                self.outputs.push(Output::Send { to: key.into(), bytes });
+            }
         }
+        self.seek(now_ms);
         std::mem::take(&mut self.outputs)
     }
 
-    /// Asks a node to take this one in.
-    pub fn join(&mut self, now_ms: u64, contact: EndpointId) -> Vec<Output> {
-        self.command(now_ms, Command::Join(vec![contact.into()]))
+    /// Here is a random known node. One that has to takes this node in, at the cost of another neighbour;
+    /// otherwise it is one more that may, if it has room.
+    pub fn meet(&mut self, now_ms: u64, contact: EndpointId) -> Vec<Output> {
+        if std::mem::take(&mut self.insists) {
+            return self.command(now_ms, Command::Join(vec![contact.into()]));
+        }
+        // As if a neighbour had named it: the protocol asks one that it was told of whether it has room.
+        if let Some(message) = Message::told_of(contact).into_proto() {
+            self.feed(now_ms, InEvent::RecvMessage(self.me, message));
+        }
+        std::mem::take(&mut self.outputs)
     }
 
     /// Spreads an update; `None` when it is too large or there is too much of late: it has to be announced by
@@ -221,19 +246,29 @@ impl Overlay {
                     }
                 }
             }
+            Message::Hint(hints) => {
+                hints.retain(|(hint, _)| !self.hints.contains_key(hint));
+                self.check_missing(hints.len())?;
+                let ask_at_ms = now_ms + self.settings.ask_after_ms;
+                hints.iter().for_each(|(hint, _)| self.missing.hinted(from.into(), *hint, ask_at_ms));
+            }
+            Message::Spell(hints) => {
+                // How far it has come here was in the announcement; it plays no part any more.
+                let ids = hints.iter().filter_map(|hint| self.hints.get(hint));
+                let spelled = ids.map(|id| (*id, limits::HOPS_MAX));
+                let bytes = Message::Announce(spelled.collect()).encode();
+                self.outputs.push(Output::Send { to: from, bytes });
+            }
             Message::Announce(ids) => {
                 ids.retain(|(id, _)| !self.remembered.contains_key(id));
-                if self.missing.len() + ids.len() > limits::MISSING_COUNT_MAX {
-                    return Err(GossipError::Missing { max: limits::MISSING_COUNT_MAX });
-                }
-                ids.iter().for_each(|(id, _)| self.missing.announced(from.into(), *id));
-                if ids.is_empty() {
-                    return Ok(Vec::new());
-                }
+                self.check_missing(ids.len())?;
+                ids.iter().for_each(|(id, _)| self.missing.spelled(from.into(), *id));
             }
             _ => {}
         }
-        self.feed(now_ms, InEvent::RecvMessage(from.into(), message.into_proto()));
+        if let Some(message) = message.into_proto() {
+            self.feed(now_ms, InEvent::RecvMessage(from.into(), message));
+        }
         Ok(std::mem::take(&mut self.outputs))
     }
 
@@ -250,19 +285,39 @@ impl Overlay {
     }
 
     fn is_hungry(&self) -> bool {
+        self.neighbours.len() < self.settings.degree.min(self.known_count)
+    }
+
+    fn is_starving(&self) -> bool {
         self.neighbours.len() < self.settings.degree.div_ceil(2).min(self.known_count)
     }
 
-    fn plan_to_seek(&mut self, now_ms: u64) {
-        let wait_ms = if self.is_hungry() {
-            let wait_ms = self.hungry_ms;
-            self.hungry_ms = (wait_ms * 2).min(HUNGRY_MS_MAX);
-            wait_ms
-        } else {
-            self.hungry_ms = HUNGRY_MS_MIN;
-            MINGLE_EVERY_MS * (self.known_count as u64 + 1)
-        };
-        self.seek_at_ms = now_ms + wait_ms / 2 + self.rng.random_range(0..=wait_ms);
+    fn seek(&mut self, now_ms: u64) {
+        if self.known_count == 0 {
+            return;
+        }
+        if self.mingle_at_ms == u64::MAX {
+            self.plan_to_mingle(now_ms);
+        }
+        if self.mingle_at_ms <= now_ms {
+            self.insists = true;
+            self.outputs.push(Output::SeekContact);
+            self.plan_to_mingle(now_ms);
+        } else if self.seek_at_ms <= now_ms {
+            if self.is_hungry() {
+                self.insists = self.is_starving();
+                self.outputs.push(Output::SeekContact);
+            }
+            let max_ms = if self.is_starving() { STARVING_MS_MAX } else { HUNGRY_MS_MAX };
+            let wait_ms = if self.is_hungry() { self.hungry_ms.min(max_ms) } else { max_ms };
+            self.hungry_ms = if self.is_hungry() { wait_ms * 2 } else { HUNGRY_MS_MIN };
+            self.seek_at_ms = now_ms + wait_ms / 2 + self.rng.random_range(0..=wait_ms);
+        }
+    }
+
+    fn plan_to_mingle(&mut self, now_ms: u64) {
+        let wait_ms = MINGLE_EVERY_MS * (self.known_count as u64 + 1);
+        self.mingle_at_ms = now_ms + wait_ms / 2 + self.rng.random_range(0..=wait_ms);
     }
 
     fn command(&mut self, now_ms: u64, command: Command<Key>) -> Vec<Output> {
@@ -272,10 +327,14 @@ impl Overlay {
 
     fn feed(&mut self, now_ms: u64, event: InEvent<Key>) {
         let now = self.origin + Duration::from_millis(now_ms);
+        let me = &self.me;
         for event in self.proto.handle(event, now, None) {
             match event {
                 OutEvent::SendMessage(to, message) => {
-                    let message = Message::from_proto(&message);
+                    let mut message = Message::from_proto(&message);
+                    if let Message::Announce(ids) = message {
+                        message = Message::Hint(ids.iter().map(|(id, hops)| (hint_of(id), *hops)).collect());
+                    }
                     // A late word of a former neighbour must not keep it in the tree.
                     if message.is_about_members() || self.neighbours.contains(&to.into()) {
                         self.outputs.push(Output::Send { to: to.into(), bytes: message.encode() });
@@ -287,6 +346,7 @@ impl Overlay {
                 }
                 OutEvent::EmitEvent(_, Event::NeighborDown(peer)) => {
                     self.neighbours.remove(&peer.into());
+                    self.hungry_ms = HUNGRY_MS_MIN;
                     self.missing.neighbour_gone(peer);
                     self.outputs.push(Output::NeighbourDown(peer.into()));
                 }
@@ -301,14 +361,22 @@ impl Overlay {
                         self.outputs.push(Output::Heard { peer: peer.into(), addresses });
                     }
                 }
+                OutEvent::DisconnectPeer(peer) if peer == *me => {}
                 OutEvent::DisconnectPeer(peer) => self.outputs.push(Output::LetGo(peer.into())),
                 // Updates are delivered as they come.
                 OutEvent::EmitEvent(_, Event::Received(_)) => {}
             }
         }
-        if self.is_hungry() {
-            self.seek_at_ms = self.seek_at_ms.min(now_ms + self.hungry_ms);
+        if self.is_starving() {
+            self.seek_at_ms = self.seek_at_ms.min(now_ms + self.hungry_ms.min(STARVING_MS_MAX));
+        } else if self.is_hungry() {
+            self.seek_at_ms = self.seek_at_ms.min(now_ms + self.hungry_ms.min(HUNGRY_MS_MAX));
         }
+    }
+
+    fn check_missing(&self, more: usize) -> Result<(), GossipError> {
+        let max = limits::MISSING_COUNT_MAX;
+        if self.missing.len() + more > max { Err(GossipError::Missing { max }) } else { Ok(()) }
     }
 
     fn has_room(&self, bytes: usize) -> bool {
@@ -325,6 +393,7 @@ impl Overlay {
     fn remember(&mut self, now_ms: u64, id: UpdateId, is_with_protocol: bool) {
         let until_ms = now_ms + self.settings.remember_ms;
         self.remembered.insert(id, is_with_protocol);
+        self.hints.insert(hint_of(&id), id);
         self.forget.push_back((until_ms, id));
     }
 
@@ -340,6 +409,7 @@ impl Overlay {
         {
             self.forget.pop_front();
             self.remembered.remove(&id);
+            self.hints.remove(&hint_of(&id));
         }
     }
 }

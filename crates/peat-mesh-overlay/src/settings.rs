@@ -20,8 +20,6 @@ pub struct Settings {
     pub ask_after_ms: u64,
     /// How long after that the next neighbour is asked, in milliseconds.
     pub ask_again_ms: u64,
-    /// By how many hops an announcement has to be ahead of the update for the tree to be changed.
-    pub shorten_hops: u16,
     /// How long an update is kept in case a neighbour lacks it, in milliseconds.
     pub keep_ms: u64,
     /// How long its hash is kept, so that it is not taken twice, in milliseconds.
@@ -40,7 +38,6 @@ impl Default for Settings {
             announce_every_ms: 200,
             ask_after_ms: 400,
             ask_again_ms: 300,
-            shorten_hops: 7,
             keep_ms: 10_000,
             remember_ms: 30_000,
             shuffle_every_ms: 30_000,
@@ -50,11 +47,12 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// For a node that connects to at most so many others.
+    /// For a node that connects to all others in a formation of up to so many nodes.
     #[must_use]
-    pub fn for_peers_max(peers_max: usize) -> Self {
+    pub fn for_max_peers(max_peers: usize) -> Self {
         let default = Self::default();
-        Self { degree: default.degree.min(peers_max), ..default }
+        // With two neighbours each, the loss of a few would cut the rest apart.
+        Self { degree: max_peers.clamp(3, default.degree), ..default }
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -67,10 +65,10 @@ impl Settings {
                 ..HyparviewConfig::default()
             },
             broadcast: PlumtreeConfig {
-                graft_timeout_1: Duration::from_millis(self.ask_after_ms),
+                // That time is over when hashes are spelled out, see `Missing`.
+                graft_timeout_1: Duration::from_millis(1),
                 graft_timeout_2: Duration::from_millis(self.ask_again_ms),
                 dispatch_timeout: Duration::from_millis(self.announce_every_ms),
-                optimization_threshold: self.shorten_hops.into(),
                 message_cache_retention: Duration::from_millis(self.keep_ms),
                 message_id_retention: Duration::from_millis(self.remember_ms),
                 ..PlumtreeConfig::default()

@@ -1,7 +1,8 @@
 //! Messages between neighbours, as bytes.
 //!
 //! They are those of `iroh-gossip`, in its encoding (postcard), without what both sides know anyway: the topic,
-//! of which there is one, and the hash of an update that is sent whole. `iroh-gossip` keeps the fields of its
+//! of which there is one, and the hash of an update that is sent whole. Updates are announced by the first 8 bytes
+//! of their hashes, as nearly always the receiver has them; otherwise it asks for the rest. `iroh-gossip` keeps the fields of its
 //! messages to itself, so what comes in is checked in a copy of their layout first, and only then becomes one.
 
 use std::net::SocketAddr;
@@ -34,6 +35,15 @@ impl From<Key> for EndpointId {
 
 /// The hash of an update.
 pub(crate) type UpdateId = [u8; 32];
+
+/// Its beginning: enough to tell that it is one of those that are here.
+pub(crate) type Hint = [u8; 8];
+
+pub(crate) fn hint_of(id: &UpdateId) -> Hint {
+    let mut hint = [0; 8];
+    hint.copy_from_slice(&id[..8]);
+    hint
+}
 
 /// Why bytes of a neighbour are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +106,10 @@ pub(crate) enum Message {
     Graft { id: Option<UpdateId>, hops: u16 },
     /// I have these updates.
     Announce(Vec<(UpdateId, u16)>),
+    /// I have the updates whose hashes begin so.
+    Hint(Vec<(Hint, u16)>),
+    /// What are the hashes that begin so?
+    Spell(Vec<Hint>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,8 +187,10 @@ impl Message {
         }
     }
 
-    pub(crate) fn into_proto(self) -> proto::Message<Key> {
+    /// `None` for what only this crate speaks of.
+    pub(crate) fn into_proto(self) -> Option<proto::Message<Key>> {
         let message = match self {
+            Self::Hint(_) | Self::Spell(_) => return None,
             Self::Members(members) => FullMessage::Members(members),
             Self::Update { content, scope } => FullMessage::Gossip(FullGossip::Update {
                 id: *blake3::hash(&content).as_bytes(),
@@ -187,7 +203,12 @@ impl Message {
         };
         let bytes = postcard::to_allocvec(&Full { topic: TOPIC, message })
             .expect("plain data can be encoded in memory");
-        postcard::from_bytes(&bytes).expect("the layout is that of iroh-gossip, see the tests")
+        Some(postcard::from_bytes(&bytes).expect("the layout is that of iroh-gossip, see the tests"))
+    }
+
+    /// What a neighbour would send to name a node.
+    pub(crate) fn told_of(node: EndpointId) -> Self {
+        Self::Members(Members::ShuffleReply(vec![Node { id: node.into(), addresses: None }]))
     }
 
     pub(crate) fn is_about_members(&self) -> bool {
@@ -219,6 +240,11 @@ impl Message {
                 most("announcements", ids.len(), limits::ANNOUNCED_PER_MESSAGE_MAX)?;
                 ids.iter().try_for_each(|(_, hops)| check_hops(*hops))
             }
+            Self::Hint(hints) => {
+                most("announcements", hints.len(), limits::ANNOUNCED_PER_MESSAGE_MAX)?;
+                hints.iter().try_for_each(|(_, hops)| check_hops(*hops))
+            }
+            Self::Spell(hints) => most("questions", hints.len(), limits::ANNOUNCED_PER_MESSAGE_MAX),
         }
     }
 }

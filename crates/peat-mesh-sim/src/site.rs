@@ -112,14 +112,14 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// A new process on what the disk holds.
-    pub(crate) fn start(&mut self, rng: &mut StdRng, peers_max: usize) {
+    pub(crate) fn start(&mut self, rng: &mut StdRng, max_peers: usize) {
         let store = &self.disk.store;
         let catalog = Catalog::load(store).expect("a store in memory can be read");
         let mut actor = [0; 16];
         rng.fill(&mut actor);
         self.epoch += 1;
         self.process = Some(Process {
-            mesh: Mesh::new(self.id, Hub::new(self.id, catalog, rng.random()), peers_max, rng.random()),
+            mesh: Mesh::new(self.id, Hub::new(self.id, catalog, rng.random()), max_peers, rng.random()),
             replica: Replica::new(store, actor).expect("a store in memory can be read"),
             incarnation: rng.random(),
             waiting: VecDeque::new(),

@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::clock::Agenda;
 
-pub use measure::{Measured, Spread, hops_bound, measure, update};
+pub use measure::{Measured, Spread, measure, update};
 
 /// How far apart two nodes are, in milliseconds, one way.
 const LATENCY_MS: std::ops::RangeInclusive<u64> = 10..=50;
@@ -24,6 +24,9 @@ const LATENCY_MS: std::ops::RangeInclusive<u64> = 10..=50;
 const DIAL_TRIPS: u64 = 4;
 /// How long it takes to notice that a neighbour is dead, or that nobody answers a dial, in milliseconds.
 const NOTICE_MS: u64 = 3_000;
+
+/// What the frame around a message takes, in bytes: its header and the flag.
+const FRAME_BYTES: usize = HEADER_BYTES + 1;
 
 /// A node of the swarm, by its number.
 pub type Member = usize;
@@ -200,10 +203,11 @@ impl Swarm {
         self.most_kept_bytes
     }
 
-    /// How many neighbours the nodes that live have, in all.
+    /// How many neighbours the nodes that live have, on average.
     #[must_use]
-    pub fn degrees(&self) -> Vec<usize> {
-        self.overlays.iter().flatten().map(|overlay| overlay.neighbours().len()).collect()
+    pub fn degree_mean(&self) -> f64 {
+        let counts = self.overlays.iter().flatten().map(|overlay| overlay.neighbours().len());
+        counts.sum::<usize>() as f64 / self.alive().len() as f64
     }
 
     /// How many nodes that live a walk over links between neighbours reaches from one of them.
@@ -237,7 +241,7 @@ impl Swarm {
             Topic::Update => &mut came.updates,
             Topic::Mending => &mut came.mending,
         };
-        *count += (bytes.len() + HEADER_BYTES) as u64;
+        *count += (bytes.len() + FRAME_BYTES) as u64;
         let peer = self.id(from);
         self.with(to, |overlay, now_ms| {
             overlay.received(now_ms, peer, &[], bytes).expect("nodes of a swarm keep the rules")
@@ -294,7 +298,7 @@ impl Swarm {
                 let contact = self.any();
                 if contact != who {
                     let peer = self.id(contact);
-                    self.with(who, |overlay, now_ms| overlay.join(now_ms, peer));
+                    self.with(who, |overlay, now_ms| overlay.meet(now_ms, peer));
                 }
             }
         }

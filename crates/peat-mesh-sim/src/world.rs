@@ -60,7 +60,7 @@ pub struct World {
     /// The longest that a commit and reading for an answer take, in milliseconds.
     commit_ms_max: u64,
     answer_ms_max: u64,
-    peers_max: usize,
+    max_peers: usize,
 }
 
 /// Building the world.
@@ -82,7 +82,7 @@ impl World {
             worked_ms: 0,
             commit_ms_max: 5,
             answer_ms_max: 5,
-            peers_max: usize::MAX / 4,
+            max_peers: usize::MAX / 4,
         }
     }
 
@@ -106,9 +106,9 @@ impl World {
         (self.commit_ms_max, self.answer_ms_max) = (commit_ms_max, answer_ms_max);
     }
 
-    /// Sets how many others a node that starts from now on connects to before it keeps to a few.
-    pub fn set_peers_max(&mut self, peers_max: usize) {
-        self.peers_max = peers_max;
+    /// Sets up to how many nodes in all a node that starts from now on connects to all others.
+    pub fn set_max_peers(&mut self, max_peers: usize) {
+        self.max_peers = max_peers;
     }
 
     /// A machine with this name and an empty disk, and the node running on it.
@@ -125,7 +125,7 @@ impl World {
             epoch: 0,
             process: None,
         };
-        machine.start(&mut self.rng, self.peers_max);
+        machine.start(&mut self.rng, self.max_peers);
         self.machines.push(machine);
         site
     }

@@ -1,17 +1,19 @@
 //! Formations of more nodes than each connects to: real hubs, replicas and stores.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use peat_mesh_sim::{Site, Weather, World, check, difference};
 use serde_json::json;
 
-const PEERS_MAX: usize = 8;
+const MAX_PEERS: usize = 8;
 
 /// Nodes that all know of each other.
 fn formation(seed: u64, count: usize) -> (World, Vec<Site>) {
     let mut world = World::new(seed);
     world.set_weather(Weather { latency_ms: 5..=25, ..Weather::calm() });
-    world.set_peers_max(PEERS_MAX);
+    world.set_max_peers(MAX_PEERS);
     let sites = more(&mut world, "node", count);
     (world, sites)
 }
@@ -60,7 +62,7 @@ fn forty_nodes_keep_a_few_neighbours_each_and_every_write_reaches_all() {
     world.run_for(60_000);
     for site in &sites {
         let count = connections(&world, *site);
-        assert!((1..=PEERS_MAX).contains(&count), "{} has {count} connections", world.name(*site));
+        assert!((1..=MAX_PEERS).contains(&count), "{} has {count} connections", world.name(*site));
         assert!(world.peers(*site).iter().all(|peer| peer.last_error.is_none()), "letting go is no failure");
     }
     assert_eq!(connected(&world), 40);
@@ -71,7 +73,10 @@ fn forty_nodes_keep_a_few_neighbours_each_and_every_write_reaches_all() {
     write_everywhere(&mut world, &sites, "second");
     converge(&mut world, 10_000);
     let (gossip, changes) = (world.traffic().kind("gossip"), world.traffic().kind("changes"));
-    println!("40 updates: {gossip:?}, beside it {changes:?}, comparing {:?}", world.traffic().reconciliation());
+    println!(
+        "40 updates: {gossip:?}, beside it {changes:?}, comparing {:?}",
+        world.traffic().reconciliation()
+    );
     assert!(changes.bytes * 10 < gossip.bytes, "updates travel by the overlay, not twice");
 }
 
@@ -120,7 +125,7 @@ fn ten_nodes_that_join_at_once_get_everything_without_a_storm() {
     for site in new {
         let documents = world.traffic().documents_sent_to(site);
         // Every neighbour that it meets at once may find that it lacks everything.
-        assert!(documents <= 30 * 2 * PEERS_MAX as u64, "{documents} for 30 documents");
+        assert!(documents <= 30 * 2 * MAX_PEERS as u64, "{documents} for 30 documents");
     }
 }
 

@@ -40,8 +40,6 @@ pub struct Spread {
 pub struct Measured {
     /// How many nodes.
     pub nodes: usize,
-    /// Neighbours that they are to have.
-    pub degree: usize,
     /// Neighbours that they have, on average.
     pub degree_mean: f64,
     /// Nodes that are connected over neighbours.
@@ -58,16 +56,53 @@ pub struct Measured {
     pub left: usize,
     /// How many of them were connected over neighbours once the dead were noticed and replaced.
     pub left_connected: usize,
+    /// Their neighbours then, on average.
+    pub left_degree_mean: f64,
     /// Updates sent while nobody had noticed yet.
     pub wounded: Spread,
     /// Updates sent after.
     pub healed: Spread,
 }
 
-/// The most hops an update may take.
-#[must_use]
-pub fn hops_bound(nodes: usize, degree: usize) -> f64 {
-    2.0 * (nodes as f64).log2() / (degree as f64).log2()
+/// The most bytes per node and update that are fine, of one copy.
+const COPIES_MAX: f64 = 1.3;
+
+/// The most hops that are fine: twice what the neighbours would make possible.
+fn hops_bound(nodes: usize, degree: f64) -> f64 {
+    2.0 * (nodes as f64).log2() / degree.log2()
+}
+
+impl Measured {
+    /// The most hops an update may take, by how many neighbours the nodes have.
+    #[must_use]
+    pub fn hops_bound(&self) -> f64 {
+        hops_bound(self.nodes, self.degree_mean)
+    }
+
+    /// The same for those that are left.
+    #[must_use]
+    pub fn left_hops_bound(&self) -> f64 {
+        hops_bound(self.left, self.left_degree_mean)
+    }
+
+    /// Which bounds do not hold, in words.
+    #[must_use]
+    pub fn broken(&self) -> Vec<String> {
+        let Self { nodes, left, one, many, healed, .. } = self;
+        let hops = f64::from(one.hops_max);
+        let rules = [
+            ("all are connected", self.connected == *nodes),
+            ("every update of one reaches all", one.reached_min == *nodes),
+            ("every update of ten reaches all", many.reached_min == *nodes),
+            ("at most 1.3 of one copy", one.copies <= COPIES_MAX),
+            ("at most 1.3 of one copy with ten writers", many.copies <= COPIES_MAX),
+            ("hops within the bound", hops <= self.hops_bound()),
+            ("those who are left are connected", self.left_connected == *left),
+            ("every update reaches those who are left", healed.reached_min == *left),
+        ];
+        let broken = rules.iter().filter(|(_, holds)| !holds);
+        broken.map(|(rule, _)| format!("{nodes} nodes: it does not hold that {rule}: {self:?}")).collect()
+    }
 }
 
 /// An update as it crosses a link: the frame with the change that makes a new document of about so many bytes.
@@ -105,12 +140,10 @@ fn document(number: usize, json_bytes: usize) -> Map<String, Value> {
 /// Forms a swarm, sends updates of about `json_bytes` each, kills 30 % of it, and sends more.
 #[must_use]
 pub fn measure(nodes: usize, json_bytes: usize, settings: Settings, seed: u64) -> Measured {
-    let degree = settings.degree;
     let mut swarm = Swarm::new(nodes, settings, seed);
     swarm.run_for(FORM_MS);
     let mut updates = (0..).map(|number| update(number, json_bytes));
-    let degrees = swarm.degrees();
-    let degree_mean = degrees.iter().sum::<usize>() as f64 / degrees.len() as f64;
+    let degree_mean = swarm.degree_mean();
     let connected = swarm.connected();
     let before = swarm.received();
     swarm.run_for(FORM_MS);
@@ -135,12 +168,11 @@ pub fn measure(nodes: usize, json_bytes: usize, settings: Settings, seed: u64) -
     swarm.kill(&dead);
     let wounded = spread(&mut swarm, &writer, &mut updates, 3);
     swarm.run_for(FORM_MS);
-    let left_connected = swarm.connected();
+    let (left_connected, left_degree_mean) = (swarm.connected(), swarm.degree_mean());
     spread(&mut swarm, &writer, &mut updates, 2);
     let healed = spread(&mut swarm, &writer, &mut updates, 10);
     Measured {
         nodes,
-        degree,
         degree_mean,
         connected,
         first,
@@ -149,6 +181,7 @@ pub fn measure(nodes: usize, json_bytes: usize, settings: Settings, seed: u64) -
         idle_bytes_per_s,
         left: nodes - dead.len(),
         left_connected,
+        left_degree_mean,
         wounded,
         healed,
     }
@@ -172,14 +205,6 @@ fn spread(
     swarm.run_for(3 * UPDATE_EVERY_MS);
     let copies = payload as f64 * (alive.len() - 1) as f64;
     let after = swarm.received();
-    if std::env::var("DBG").is_ok() {
-        println!(
-            "upd {} mend {} members {}",
-            (after.updates - before.updates) as f64 / copies,
-            (after.mending - before.mending) as f64 / copies,
-            (after.members - before.members) as f64 / copies
-        );
-    }
     let bytes = (after.updates - before.updates + after.mending - before.mending) as f64;
     let mut hops: Vec<u16> = Vec::new();
     let mut spread = Spread { updates: count, reached_min: alive.len(), ..Spread::default() };
