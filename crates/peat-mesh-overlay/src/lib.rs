@@ -15,6 +15,7 @@ pub mod limits;
 mod mesh;
 mod missing;
 mod overlay;
+mod recent;
 mod settings;
 mod wire;
 

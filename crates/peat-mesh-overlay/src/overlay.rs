@@ -1,7 +1,7 @@
 //! One node's part in the overlay. In: what neighbours sent, what is to be spread, lost peers, time. Out:
 //! [`Output`]s.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -15,15 +15,14 @@ use rand::{RngExt, SeedableRng};
 
 use crate::limits;
 use crate::missing::Missing;
+use crate::recent::Recent;
 use crate::settings::Settings;
-use crate::wire::{
-    GossipError, Hint, Key, Message, Scope, TOPIC, UpdateId, decode_addresses, hint_of, update_id,
-};
+use crate::wire::{GossipError, Key, Message, Scope, TOPIC, UpdateId, decode_addresses, hint_of, update_id};
 
 /// How soon a node that has too few neighbours looks for more, in milliseconds …
 const HUNGRY_MS_MIN: u64 = 1_000;
 /// … and how long at most after many times of looking in vain …
-const HUNGRY_MS_MAX: u64 = 60_000;
+const HUNGRY_MS_MAX: u64 = 8_000;
 /// … or when it has so few that it insists.
 const STARVING_MS_MAX: u64 = 15_000;
 /// How often one node of the whole formation, whichever, asks a random known one to take it in, in
@@ -85,14 +84,7 @@ pub struct Overlay {
     timers_made: u64,
     neighbours: BTreeSet<EndpointId>,
     missing: Missing,
-    /// Updates that came of late, and whether the protocol has them.
-    remembered: HashMap<UpdateId, bool>,
-    forget: VecDeque<(u64, UpdateId)>,
-    /// The same by the beginnings of their hashes.
-    hints: HashMap<Hint, UpdateId>,
-    /// Until when the protocol keeps how many bytes.
-    kept: VecDeque<(u64, usize)>,
-    kept_bytes: usize,
+    recent: Recent,
     known_count: usize,
     hungry_ms: u64,
     seek_at_ms: u64,
@@ -123,11 +115,7 @@ impl Overlay {
             timers_made: 0,
             neighbours: BTreeSet::new(),
             missing: Missing::default(),
-            remembered: HashMap::new(),
-            forget: VecDeque::new(),
-            hints: HashMap::new(),
-            kept: VecDeque::new(),
-            kept_bytes: 0,
+            recent: Recent::default(),
             known_count: 0,
             hungry_ms: HUNGRY_MS_MIN,
             seek_at_ms: 0,
@@ -146,7 +134,7 @@ impl Overlay {
     /// Bytes of updates that are kept in case a neighbour lacks one.
     #[must_use]
     pub fn kept_bytes(&self) -> usize {
-        self.kept_bytes
+        self.recent.kept_bytes()
     }
 
     /// How many other nodes there are, as far as this one knows.
@@ -171,7 +159,7 @@ impl Overlay {
             let timer = entry.remove();
             self.feed(now_ms, InEvent::TimerExpired(timer));
         }
-        self.expire(now_ms);
+        self.recent.expire(now_ms);
         for (key, hints) in self.missing.due(now_ms, now_ms + self.settings.ask_again_ms) {
             for hints in hints.chunks(limits::ANNOUNCED_PER_MESSAGE_MAX) {
                 let bytes = Message::Spell(hints.to_vec()).encode();
@@ -199,12 +187,12 @@ impl Overlay {
     /// comparing with the neighbours.
     #[must_use]
     pub fn broadcast(&mut self, now_ms: u64, content: Bytes) -> Option<Vec<Output>> {
-        self.expire(now_ms);
-        if content.len() > limits::PAYLOAD_BYTES_MAX || !self.has_room(content.len()) {
+        self.recent.expire(now_ms);
+        if content.len() > limits::PAYLOAD_BYTES_MAX || !self.recent.has_room(content.len()) {
             return None;
         }
         let id = update_id(&content);
-        match self.remembered.get(&id) {
+        match self.recent.get(&id) {
             None => self.keep(now_ms, id, content.len()),
             Some(true) => return Some(Vec::new()),
             Some(false) => return None,
@@ -224,18 +212,18 @@ impl Overlay {
         bytes: &[u8],
     ) -> Result<Vec<Output>, GossipError> {
         let mut message = Message::decode(bytes)?;
-        self.expire(now_ms);
+        self.recent.expire(now_ms);
         message.set_sender_addresses(addresses);
         match &mut message {
             Message::Update { content, scope } => {
                 let (id, content) = (update_id(content), content.clone());
-                match self.remembered.get(&id) {
+                match self.recent.get(&id) {
                     // The protocol finds out by itself that it is not new, and prunes the tree.
                     Some(true) => {}
                     Some(false) => return Ok(Vec::new()),
-                    None if !self.has_room(content.len()) => {
+                    None if !self.recent.has_room(content.len()) => {
                         self.missing.came(&id);
-                        self.remember(now_ms, id, false);
+                        self.recent.remember(now_ms + self.settings.remember_ms, id, false);
                         return Ok(vec![Output::DeliverOnly { from, content }]);
                     }
                     None => {
@@ -247,20 +235,20 @@ impl Overlay {
                 }
             }
             Message::Hint(hints) => {
-                hints.retain(|(hint, _)| !self.hints.contains_key(hint));
+                hints.retain(|(hint, _)| !self.recent.spell(hint).is_some());
                 self.check_missing(hints.len())?;
                 let ask_at_ms = now_ms + self.settings.ask_after_ms;
                 hints.iter().for_each(|(hint, _)| self.missing.hinted(from.into(), *hint, ask_at_ms));
             }
             Message::Spell(hints) => {
                 // How far it has come here was in the announcement; it plays no part any more.
-                let ids = hints.iter().filter_map(|hint| self.hints.get(hint));
-                let spelled = ids.map(|id| (*id, limits::HOPS_MAX));
+                let ids = hints.iter().filter_map(|hint| self.recent.spell(hint));
+                let spelled = ids.map(|id| (id, limits::HOPS_MAX));
                 let bytes = Message::Announce(spelled.collect()).encode();
                 self.outputs.push(Output::Send { to: from, bytes });
             }
             Message::Announce(ids) => {
-                ids.retain(|(id, _)| !self.remembered.contains_key(id));
+                ids.retain(|(id, _)| !self.recent.get(id).is_some());
                 self.check_missing(ids.len())?;
                 ids.iter().for_each(|(id, _)| self.missing.spelled(from.into(), *id));
             }
@@ -379,37 +367,9 @@ impl Overlay {
         if self.missing.len() + more > max { Err(GossipError::Missing { max }) } else { Ok(()) }
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
-        self.kept_bytes + bytes <= limits::KEPT_BYTES_MAX
-    }
-
     fn keep(&mut self, now_ms: u64, id: UpdateId, bytes: usize) {
-        self.kept_bytes += bytes;
         // The protocol looks once a second for what may go.
-        self.kept.push_back((now_ms + self.settings.keep_ms + 1_000, bytes));
-        self.remember(now_ms, id, true);
-    }
-
-    fn remember(&mut self, now_ms: u64, id: UpdateId, is_with_protocol: bool) {
-        let until_ms = now_ms + self.settings.remember_ms;
-        self.remembered.insert(id, is_with_protocol);
-        self.hints.insert(hint_of(&id), id);
-        self.forget.push_back((until_ms, id));
-    }
-
-    fn expire(&mut self, now_ms: u64) {
-        while let Some((until_ms, bytes)) = self.kept.front().copied()
-            && until_ms <= now_ms
-        {
-            self.kept.pop_front();
-            self.kept_bytes -= bytes;
-        }
-        while let Some((until_ms, id)) = self.forget.front().copied()
-            && until_ms <= now_ms
-        {
-            self.forget.pop_front();
-            self.remembered.remove(&id);
-            self.hints.remove(&hint_of(&id));
-        }
+        self.recent.keep(now_ms + self.settings.keep_ms + 1_000, bytes);
+        self.recent.remember(now_ms + self.settings.remember_ms, id, true);
     }
 }

@@ -119,3 +119,6 @@ fn let_go_at(link: &Link, since_ms: u64) -> u64 {
     let is_busy = link.unsent_bytes > 0 || link.is_answering();
     since_ms + if is_busy { limits::LET_GO_MS_MAX } else { limits::LET_GO_MS }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 }
 
 const HEADER: &str = "\
-| nodes | document, frame | neighbours | who writes | reached | bytes per node and update | of one copy | hops: half, most | bound | last after |
+| nodes | document, frame | neighbours | who writes | reached | bytes per node and update | of one copy | hops: half, 99 %, most | bound | last after |
 |---|---|---|---|---|---|---|---|---|---|";
 
 fn print(it: &Measured, bytes: usize) {
@@ -63,8 +63,14 @@ fn print(it: &Measured, bytes: usize) {
         ("one, a minute later", &it.healed, left),
     ] {
         println!(
-            "| {nodes} | {bytes} B, {frame} B | {degree:.1} | {who} | {} of {nodes} | {:.0} | {:.2} | {}, {} | {bound:.1} | {} ms |",
-            spread.reached_min, spread.bytes, spread.copies, spread.hops_half, spread.hops_max, spread.ms_max,
+            "| {nodes} | {bytes} B, {frame} B | {degree:.1} | {who} | {} of {nodes} | {:.0} | {:.2} | {}, {}, {} | {bound:.1} | {} ms |",
+            spread.reached_min,
+            spread.bytes,
+            spread.copies,
+            spread.hops_half,
+            spread.hops_99,
+            spread.hops_max,
+            spread.ms_max,
         );
     }
     println!(
