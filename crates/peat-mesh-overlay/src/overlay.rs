@@ -235,7 +235,7 @@ impl Overlay {
                 }
             }
             Message::Hint(hints) => {
-                hints.retain(|(hint, _)| !self.recent.spell(hint).is_some());
+                hints.retain(|(hint, _)| self.recent.spell(hint).is_none());
                 self.check_missing(hints.len())?;
                 let ask_at_ms = now_ms + self.settings.ask_after_ms;
                 hints.iter().for_each(|(hint, _)| self.missing.hinted(from.into(), *hint, ask_at_ms));
@@ -248,7 +248,7 @@ impl Overlay {
                 self.outputs.push(Output::Send { to: from, bytes });
             }
             Message::Announce(ids) => {
-                ids.retain(|(id, _)| !self.recent.get(id).is_some());
+                ids.retain(|(id, _)| self.recent.get(id).is_none());
                 self.check_missing(ids.len())?;
                 ids.iter().for_each(|(id, _)| self.missing.spelled(from.into(), *id));
             }
