@@ -45,7 +45,13 @@ pub struct Config {
     pub link_scopes: LinkScopes,
     /// Addresses QUIC is bound to; empty for all of IPv4 and IPv6. Only for programs that embed a node.
     pub iroh_bind: Vec<IpAddr>,
+    /// The largest formation, in nodes, in which this node connects to all others. `PEAT_MAX_PEERS`, default
+    /// [`MAX_PEERS_DEFAULT`].
+    pub max_peers: usize,
 }
+
+/// Up to so many nodes each connects to all others by default.
+pub const MAX_PEERS_DEFAULT: usize = 16;
 
 impl Config {
     /// A node that is reached on 127.0.0.1 only, on free ports, and knows these peers: for several nodes on
@@ -74,6 +80,7 @@ impl Config {
             external_addresses: Vec::new(),
             link_scopes: LinkScopes::default(),
             iroh_bind: vec![loopback],
+            max_peers: MAX_PEERS_DEFAULT,
         }
     }
 }

@@ -226,6 +226,7 @@ impl Network {
         if let Some(connection) = self.shared.live.connection(conn) {
             let (code, text) = match reason {
                 CloseReason::Duplicate => (peer::DUPLICATE, IN_USE),
+                CloseReason::NotNeeded => (peer::NOT_NEEDED, "not needed, there are other neighbours"),
                 CloseReason::IdentityElsewhere => {
                     (peer::IDENTITY_ELSEWHERE, "another process has this node's name")
                 }

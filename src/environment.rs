@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use peat_mesh_core::NodeName;
 
-use crate::config::{Config, DataFolder, LogConfig, LogFormat, RUST_LOG_DEFAULT, Source};
+use crate::config::{Config, DataFolder, LogConfig, LogFormat, MAX_PEERS_DEFAULT, RUST_LOG_DEFAULT, Source};
 use crate::discovery::fixed::StaticPeer;
 use crate::identity::FormationSecret;
 use crate::relay;
@@ -23,6 +23,8 @@ const HOSTNAME_DEFAULT: &str = "peat-mesh-0";
 const DATA_FOLDER_DEFAULT: &str = "/data";
 const BROKER_PORT_DEFAULT: u16 = 8081;
 const IROH_PORT_DEFAULT: u16 = 11204;
+const MAX_PEERS_MIN: usize = 3;
+const MAX_PEERS_MAX: usize = 256;
 
 /// Where values come from: the environment, or a map in tests.
 pub trait Strings {
@@ -209,6 +211,17 @@ impl Reader<'_> {
         DataFolder { path: DATA_FOLDER_DEFAULT.into(), fallback: state.map(|state| state.join("peat-mesh")) }
     }
 
+    fn max_peers(&mut self) -> usize {
+        const VARIABLE: &str = "PEAT_MAX_PEERS";
+        const EXAMPLE: &str = "PEAT_MAX_PEERS=16, the same on every node";
+        let allowed = format!("a number from {MAX_PEERS_MIN} to {MAX_PEERS_MAX}");
+        let Some(number) = self.parse(VARIABLE, &allowed, EXAMPLE) else { return MAX_PEERS_DEFAULT };
+        if !(MAX_PEERS_MIN..=MAX_PEERS_MAX).contains(&number) {
+            self.wrong(VARIABLE, format!("{number} is not {allowed}"), EXAMPLE);
+        }
+        number
+    }
+
     fn port(&mut self, variable: &'static str, default: u16, example: &'static str) -> u16 {
         self.parse(variable, "a port from 0 to 65535", example).unwrap_or(default)
     }
@@ -241,6 +254,7 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
     let broker_port = reader.port("PEAT_BROKER_PORT", BROKER_PORT_DEFAULT, "PEAT_BROKER_PORT=8081");
     let iroh_port = reader.port("PEAT_IROH_BIND_PORT", IROH_PORT_DEFAULT, "PEAT_IROH_BIND_PORT=11204");
     let mdns_interfaces = reader.list("PEAT_MDNS_INTERFACES");
+    let max_peers = reader.max_peers();
     if let Err(mut log) = log(strings) {
         reader.mistakes.append(&mut log.0);
     }
@@ -261,6 +275,7 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
             external_addresses,
             link_scopes,
             iroh_bind: Vec::new(),
+            max_peers,
         }),
         _ => Err(Mistakes(reader.mistakes)),
     }

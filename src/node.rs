@@ -26,6 +26,7 @@ use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::hub::Hub;
 use peat_mesh_core::replica::Replica;
 use peat_mesh_core::store::{Store, StoreError};
+use peat_mesh_overlay::Mesh;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -171,13 +172,14 @@ impl Node {
             probes: Arc::clone(&probes) as Arc<_>,
             stopping: stopping.clone(),
         });
-        let mut hub = Hub::new(identity.endpoint_id(), catalog, rand::random())
-            .announcing(presence::me(&config, incarnation));
+        let me = identity.endpoint_id();
+        let mut hub = Hub::new(me, catalog, rand::random()).announcing(presence::me(&config, incarnation));
         hub.set_relayed(!config.relays.is_empty());
         hub.set_link_scopes(config.link_scopes.clone());
+        hub.keep(sources::kept(&config, &identity));
         let driver = driver::Driver {
             name: identity.name().clone(),
-            hub,
+            mesh: Mesh::new(me, hub, config.max_peers, rand::random()),
             started,
             network,
             discovery,

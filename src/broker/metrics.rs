@@ -93,7 +93,9 @@ fn formation(topology: &Topology, registry: &mut Registry) {
 
 fn peers(peers: &[Peer], registry: &mut Registry) {
     let states = Family::<StateLabel, Gauge>::default();
-    for state in [PeerState::Connected, PeerState::Dialing, PeerState::Waiting, PeerState::Lost] {
+    for state in
+        [PeerState::Connected, PeerState::Dialing, PeerState::Waiting, PeerState::Known, PeerState::Lost]
+    {
         let count = peers.iter().filter(|peer| peer.view.state == state).count();
         states.get_or_create(&StateLabel { state: state.as_str() }).set(count as i64);
     }

@@ -23,6 +23,7 @@ pub(super) const BROKEN_RULE: u32 = 3;
 pub(super) const NO_MEMBER: u32 = 4;
 pub(super) const OTHER_VERSION: u32 = 5;
 pub(super) const TOO_MANY: u32 = 6;
+pub(super) const NOT_NEEDED: u32 = 7;
 
 /// Bytes of received frames of one connection that may wait to be dealt with. A larger frame waits until
 /// it is the only one.
@@ -98,6 +99,7 @@ fn why(problem: &ConnectionError) -> Closed {
         ConnectionError::ApplicationClosed(close) => match u32::try_from(close.error_code.into_inner()) {
             Ok(GOODBYE) => Closed::Goodbye,
             Ok(DUPLICATE) => Closed::Duplicate,
+            Ok(NOT_NEEDED) => Closed::NotNeeded,
             Ok(IDENTITY_ELSEWHERE) => Closed::IdentityElsewhere,
             _ => {
                 Closed::Lost(format!("it closed the connection: {}", String::from_utf8_lossy(&close.reason)))

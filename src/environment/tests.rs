@@ -23,7 +23,7 @@ fn the_defaults_are_those_of_the_guide() {
     let config = read(&with(&[("HOME", "/home/me")])).unwrap();
     assert_eq!(config.name.as_str(), "peat-mesh-0");
     assert_eq!(config.discovery, [Source::Mdns]);
-    assert_eq!((config.broker_port, config.iroh_port), (8081, 11204));
+    assert_eq!((config.broker_port, config.iroh_port, config.max_peers), (8081, 11204, 16));
     assert_eq!(config.broker_bind.to_string(), "127.0.0.1");
     assert_eq!(config.data_folder.path, PathBuf::from("/data"));
     assert_eq!(config.data_folder.fallback, Some("/home/me/.local/state/peat-mesh".into()));
@@ -40,14 +40,26 @@ fn what_is_set_is_taken() {
         ("PEAT_BROKER_BIND", "::"),
         ("PEAT_BROKER_PORT", "0"),
         ("PEAT_IROH_BIND_PORT", " 4000 "),
+        ("PEAT_MAX_PEERS", "3"),
         ("PEAT_MDNS_INTERFACES", "eth0, 10.0.0.1"),
         ("PEAT_LOG_FORMAT", "json"),
     ]))
     .unwrap();
     assert_eq!(config.name.as_str(), "alpha/vehicle-7");
     assert_eq!(config.data_folder, DataFolder { path: "/tmp/x".into(), fallback: None });
-    assert_eq!((config.broker_port, config.iroh_port), (0, 4000));
+    assert_eq!((config.broker_port, config.iroh_port, config.max_peers), (0, 4000, 3));
     assert_eq!(config.mdns_interfaces.unwrap(), ["eth0", "10.0.0.1"]);
+}
+
+#[test]
+fn a_limit_of_peers_that_makes_no_sense_is_refused_with_the_range() {
+    for bad in ["2", "257", "many", "-1"] {
+        let found = read(&with(&[("PEAT_MAX_PEERS", bad)])).unwrap_err().0;
+        assert_eq!(found.len(), 1);
+        let line = found[0].to_string();
+        assert!(line.contains("from 3 to 256") && line.contains("PEAT_MAX_PEERS=16"), "{line}");
+    }
+    assert_eq!(read(&with(&[("PEAT_MAX_PEERS", "")])).unwrap().max_peers, 16);
 }
 
 #[test]

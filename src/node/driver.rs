@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peat_mesh_core::EndpointId;
-use peat_mesh_core::hub::{Hub, PeerView};
+use peat_mesh_core::hub::PeerView;
 use peat_mesh_core::io::{CloseReason, Effect, Event, Input};
 use peat_mesh_core::presence::Topology;
 use peat_mesh_core::replica::{Job, Outcome, Source, Work};
 use peat_mesh_core::store::Store;
 use peat_mesh_core::wire::Changes;
 use peat_mesh_core::{ConnId, NodeName};
+use peat_mesh_overlay::Mesh;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -32,7 +33,7 @@ const SLEEP_MS_MAX: u64 = 60_000;
 
 pub(super) struct Driver {
     pub(super) name: NodeName,
-    pub(super) hub: Hub,
+    pub(super) mesh: Mesh,
     pub(super) started: Instant,
     pub(super) network: Network,
     pub(super) discovery: Running,
@@ -120,7 +121,7 @@ impl Driver {
             }
             desk.is_list_complete |= *listed.borrow() && self.discovery.events.is_empty();
             self.renew_view(&mut desk);
-            if let Some(waiting) = desk.leaving.take_if(|_| self.hub.may_leave(self.now_ms())) {
+            if let Some(waiting) = desk.leaving.take_if(|_| self.mesh.hub().may_leave(self.now_ms())) {
                 // Who asked may have lost patience.
                 let _ = waiting.send(());
             }
@@ -147,7 +148,7 @@ impl Driver {
 
     fn wakeup(&self, desk: &Desk) -> Instant {
         let view = desk.view_due_ms.into_iter().chain(desk.joining.next_wakeup());
-        let next = self.hub.next_wakeup().into_iter().chain(view).min();
+        let next = self.mesh.next_wakeup().into_iter().chain(view).min();
         let latest = self.now_ms() + SLEEP_MS_MAX;
         // One millisecond more, so that what is due in this one is really due when the loop wakes.
         self.started + Duration::from_millis(next.unwrap_or(latest).min(latest) + 1)
@@ -194,7 +195,7 @@ impl Driver {
 
     fn feed(&mut self, desk: &mut Desk, input: Input, mut permit: Option<OwnedSemaphorePermit>) {
         let now_ms = self.now_ms();
-        let effects = self.hub.handle(now_ms, input);
+        let effects = self.mesh.handle(now_ms, input);
         if effects.iter().any(|effect| matches!(effect, Effect::Notify(_))) {
             // Whoever hears of it finds it so.
             self.renew_topology(desk);
@@ -208,6 +209,8 @@ impl Driver {
                     desk.merges.push_back(merge(conn, &from, changes, permit.take()));
                 }
                 Effect::Answer { conn, requests } => desk.answers.start(conn, requests),
+                // The mesh keeps these to itself.
+                Effect::Gossip { .. } | Effect::Broadcast { .. } => {}
                 Effect::Notify(event) => {
                     self.tell(event);
                     desk.view_due_ms = Some(now_ms);
@@ -248,9 +251,9 @@ impl Driver {
     }
 
     fn renew_topology(&self, desk: &mut Desk) {
-        let version = self.hub.topology_version();
+        let version = self.mesh.hub().topology_version();
         if desk.topology_version.replace(version) != Some(version) {
-            self.topology.send_replace(Arc::new(self.hub.topology()));
+            self.topology.send_replace(Arc::new(self.mesh.hub().topology()));
         }
     }
 
@@ -259,7 +262,7 @@ impl Driver {
         let due = desk.view_due_ms.into_iter().chain(desk.joining.next_wakeup()).min();
         if due.is_some_and(|due| due <= now_ms) {
             (desk.view_due_ms, desk.viewed_ms) = (None, now_ms);
-            let views = self.hub.peers();
+            let views = self.mesh.hub().peers();
             let joined = desk.joining.look(now_ms, &views, desk.is_list_complete).map(str::to_owned);
             self.probes.set_sync(desk.joining.check());
             if let Some(joined) = joined {

@@ -101,7 +101,7 @@ impl Joining {
             // Over a scoped link two nodes may never be equal; the nodes of the own cluster have what counts.
             PeerState::Connected => view.in_step_at_ms.is_some() || view.scope.is_some(),
             PeerState::Dialing | PeerState::Waiting => was_refused(),
-            PeerState::Lost => true,
+            PeerState::Known | PeerState::Lost => true,
         }
     }
 

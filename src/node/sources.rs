@@ -1,14 +1,31 @@
 //! The sources of discovery that a configuration asks for.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use peat_mesh_core::EndpointId;
+
 use super::StartError;
 use crate::config::{Config, Source};
+use crate::discovery::fixed::{Fixed, StaticPeer, Who};
 #[cfg(feature = "kubernetes")]
 use crate::discovery::kubernetes::Kubernetes;
-use crate::discovery::{Discovery, EndpointOf, fixed::Fixed, mdns};
+use crate::discovery::{Discovery, EndpointOf, mdns};
 use crate::identity::Identity;
+
+/// Peers of other networks that this node joins to its own: those on its list, when it finds others by itself.
+pub(super) fn kept(config: &Config, identity: &Identity) -> BTreeSet<EndpointId> {
+    let finds_others = config.discovery.iter().any(|source| *source != Source::Static);
+    if !config.is_gateway || !finds_others {
+        return BTreeSet::new();
+    }
+    let id = |peer: &StaticPeer| match &peer.who {
+        Who::Name(name) => identity.secret().endpoint_of(name),
+        Who::Id(id) => *id,
+    };
+    config.static_peers.iter().map(id).filter(|id| *id != identity.endpoint_id()).collect()
+}
 
 pub(super) fn make(
     config: &Config,

@@ -8,6 +8,7 @@ mod audience;
 mod exchange;
 mod leaving;
 mod link;
+mod neighbours;
 mod peers;
 mod presence;
 mod reconcile;
@@ -101,6 +102,12 @@ impl Hub {
             Input::Silent { conn } => self.silent(now_ms, conn),
             Input::Heard { conn } => self.heard(now_ms, conn),
             Input::Measured { conn, measure } => self.measured(now_ms, conn, measure),
+            Input::Neighbours { wanted, is_large } => self.peers.want(now_ms, wanted, is_large),
+            Input::PeerHeard { peer, addresses } => self.peers.heard(now_ms, peer, addresses),
+            Input::Tell { peer, bytes } => self.tell(peer, bytes),
+            Input::Delivered { peer, frame } => self.delivered(now_ms, peer, frame),
+            Input::NotBroadcast => self.links.values_mut().for_each(|link| link.nudge(now_ms)),
+            Input::Broke { peer, rule } => self.broke(now_ms, peer, rule),
             Input::Leaving => self.leave(now_ms),
         }
         self.due(now_ms);
@@ -112,7 +119,8 @@ impl Hub {
     pub fn next_wakeup(&self) -> Option<u64> {
         let links = self.links.values().filter_map(Link::next_wakeup);
         let switches = self.switching.values().map(|(until, _)| *until);
-        let others = [self.peers.next_wakeup(), self.leave_wakeup(), self.presence_wakeup()];
+        let others =
+            [self.peers.next_wakeup(), self.leave_wakeup(), self.presence_wakeup(), self.let_go_wakeup()];
         links.chain(switches).chain(others.into_iter().flatten()).min()
     }
 
@@ -164,6 +172,7 @@ impl Hub {
                 self.notify(Event::PeerDisconnected { peer, name, reason });
             }
         }
+        self.let_go(now_ms);
         let mut replies = Vec::new();
         for (conn, link) in self.links.iter_mut().filter(|(_, link)| link.crossing.is_settled()) {
             let inbound = self.inbound.get(&link.name).copied().unwrap_or_default();
@@ -227,6 +236,15 @@ impl Hub {
             Frame::Want(wants) => {
                 link.touch(now_ms);
                 self.wanted(conn, wants);
+            }
+            Frame::Gossip { is_large, bytes } => {
+                // What is no part of the overlay is not let into it.
+                if link.is_apart() {
+                    return;
+                }
+                link.gossips = true;
+                let peer = link.peer;
+                self.effects.push(Effect::Gossip { peer, is_large, bytes });
             }
             Frame::Changes(mut changes) => {
                 link.crossing.admit(&mut changes.documents);

@@ -273,6 +273,11 @@ pub struct EndpointIdError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeTag(pub [u8; 8]);
 
+impl NodeTag {
+    /// In the place of all nodes that the overlay reaches.
+    pub const OVERLAY: Self = Self([0xff; 8]);
+}
+
 /// One connection to a peer, numbered by whoever drives the core; never used twice in a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);

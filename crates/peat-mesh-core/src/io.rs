@@ -3,6 +3,7 @@
 //! An [`Input`] is a fact: something that happened. An [`Effect`] is an order: something to be done.
 //! Times are milliseconds of a clock that only runs forward, given in by the caller.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -103,6 +104,43 @@ pub enum Input {
         /// What was found.
         measure: Measure,
     },
+    /// Which peers this node is to be connected to.
+    Neighbours {
+        /// Those; `None` is all of them.
+        wanted: Option<BTreeSet<EndpointId>>,
+        /// Whether there are more than it may connect to, so that connections to others are let go.
+        is_large: bool,
+    },
+    /// Another node knows where a peer is reached.
+    PeerHeard {
+        /// Who.
+        peer: EndpointId,
+        /// Where it can be dialled.
+        addresses: Vec<SocketAddr>,
+    },
+    /// The overlay has a message for a connected peer.
+    Tell {
+        /// For whom.
+        peer: EndpointId,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// The overlay brought a frame, and passes it on by itself.
+    Delivered {
+        /// The neighbour it came from.
+        peer: EndpointId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// What was to be broadcast was not: the neighbours have to be compared with.
+    NotBroadcast,
+    /// What a peer sent breaks a rule of the overlay.
+    Broke {
+        /// Who.
+        peer: EndpointId,
+        /// Which rule, in words.
+        rule: String,
+    },
     /// This node is about to stop: peers get what they lack now. See
     /// [`Hub::may_leave`](crate::hub::Hub::may_leave).
     Leaving,
@@ -116,6 +154,8 @@ pub enum Closed {
     Goodbye,
     /// One of two connections of a pair was given up, by the peer or by this node.
     Duplicate,
+    /// The peer does not need this connection: the formation is large, and it has other neighbours.
+    NotNeeded,
     /// The peer says that another process with this node's name took this node's place.
     IdentityElsewhere,
     /// Anything else: time-out, reset, a broken rule. In words.
@@ -162,6 +202,20 @@ pub enum Effect {
         /// Which documents, and what the peer has of them.
         requests: Vec<Request>,
     },
+    /// Give a message of a peer to the overlay.
+    Gossip {
+        /// Who sent it.
+        peer: EndpointId,
+        /// Whether the sender knows of more peers than it may connect to.
+        is_large: bool,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// Give an encoded frame to all nodes, by the overlay.
+    Broadcast {
+        /// The frame.
+        frame: Bytes,
+    },
     /// Tell whoever listens.
     Notify(Event),
 }
@@ -171,6 +225,8 @@ pub enum Effect {
 pub enum CloseReason {
     /// There is another connection to the same peer.
     Duplicate,
+    /// The formation is large, and the peer is none of this node's neighbours.
+    NotNeeded,
     /// A newer process with the peer's identity has connected.
     IdentityElsewhere,
     /// The peer broke a rule; in words.

@@ -60,8 +60,18 @@ pub const ANSWERS_IN_FLIGHT_MAX: usize = 8;
 /// Documents read from the store in one such go.
 pub const ANSWER_BATCH_DOCUMENTS_MAX: usize = 64;
 
+/// Largest message of the overlay in a frame, in bytes.
+pub const GOSSIP_BYTES_MAX: usize = 72 * 1024;
+
 /// Most peers the table remembers, connected or not.
-pub const PEERS_COUNT_MAX: usize = 1024;
+pub const PEERS_COUNT_MAX: usize = 16 * 1024;
+/// Most connections of a node that keeps only some neighbours; others that come are told that they are not
+/// needed. Neighbours are far fewer; the rest pass by.
+pub const LINKS_COUNT_MAX: usize = 256;
+/// How long a connection that is not needed stays open, in milliseconds, in case it is needed again …
+pub const LET_GO_MS: u64 = 3_000;
+/// … and how long at most while something is on its way over it.
+pub const LET_GO_MS_MAX: u64 = 60_000;
 /// Most addresses remembered for one peer.
 pub const PEER_ADDRESSES_COUNT_MAX: usize = 16;
 /// First wait before dialling a peer again, in milliseconds.

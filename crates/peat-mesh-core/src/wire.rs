@@ -83,6 +83,14 @@ pub enum Frame {
     /// right after the hello, and from the other as the answer.
     /// `send: collections, receive: collections`, where collections are `all: u8, n: var, n × text`
     Scope(Scope),
+    /// Kind 10: a message of the overlay, see the crate `peat-mesh-overlay`.
+    /// `large: u8, message: all the rest`
+    Gossip {
+        /// Whether the sender knows of more peers than it may connect to.
+        is_large: bool,
+        /// The message, which the core does not look into.
+        bytes: Bytes,
+    },
 }
 
 /// Who is speaking.
@@ -205,6 +213,7 @@ impl Frame {
             Self::Changes(_) => "changes",
             Self::Presence(_) => "presence",
             Self::Scope(_) => "scope",
+            Self::Gossip { .. } => "gossip",
         }
     }
 }

@@ -21,7 +21,7 @@ pub fn difference(world: &World) -> Option<String> {
     }
     let summary = |site: Site| {
         let process = world.machine(site).process.as_ref()?;
-        Some((site, process.hub.catalog().summary(Prefix::ALL)))
+        Some((site, process.mesh.hub().catalog().summary(Prefix::ALL)))
     };
     let all: Vec<_> = world.sites().into_iter().filter_map(summary).collect();
     let (first, wanted) = all.first()?;
@@ -88,7 +88,7 @@ fn check_disk(world: &World, site: Site, problems: &mut Vec<String>) {
             problems.push(format!("{doc} on {name} has other heads than its chunks"));
         }
         if let Some(process) = &world.machine(site).process
-            && process.hub.catalog().heads(&doc) != Some(&heads)
+            && process.mesh.hub().catalog().heads(&doc) != Some(&heads)
         {
             problems.push(format!("the catalog of {name} has other heads of {doc} than the disk"));
         }

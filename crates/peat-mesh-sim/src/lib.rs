@@ -26,6 +26,7 @@ mod ledger;
 mod network;
 mod script;
 mod site;
+pub mod swarm;
 mod trace;
 mod traffic;
 mod world;

@@ -10,6 +10,7 @@ use peat_mesh_core::replica::{Job, Outcome, Replica, Source, Work};
 use peat_mesh_core::scope::LinkScopes;
 use peat_mesh_core::store::{MemoryStore, Store};
 use peat_mesh_core::{DocId, EndpointId, NodeName};
+use peat_mesh_overlay::Mesh;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use serde_json::{Map, Value, json};
@@ -92,7 +93,7 @@ pub(crate) struct Finished {
 /// All that is gone after kill -9.
 #[derive(Debug)]
 pub(crate) struct Process {
-    pub(crate) hub: Hub,
+    pub(crate) mesh: Mesh,
     pub(crate) replica: Replica,
     pub(crate) incarnation: u64,
     pub(crate) waiting: VecDeque<Ask>,
@@ -123,7 +124,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// A new process on what the disk holds.
-    pub(crate) fn start(&mut self, rng: &mut StdRng, now_ms: u64) {
+    pub(crate) fn start(&mut self, rng: &mut StdRng, now_ms: u64, max_peers: usize) {
         let store = &self.disk.store;
         let catalog = Catalog::load(store).expect("a store in memory can be read");
         let mut actor = [0; 16];
@@ -142,7 +143,7 @@ impl Machine {
         let mut hub = Hub::new(self.id, catalog, rng.random()).announcing(me);
         hub.set_link_scopes(self.scopes.clone());
         self.process = Some(Process {
-            hub,
+            mesh: Mesh::new(self.id, hub, max_peers, rng.random()),
             replica: Replica::new(store, actor).expect("a store in memory can be read"),
             incarnation,
             waiting: VecDeque::new(),

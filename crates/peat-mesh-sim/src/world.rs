@@ -76,6 +76,7 @@ pub struct World {
     /// The longest that a commit and reading for an answer take, in milliseconds.
     commit_ms_max: u64,
     answer_ms_max: u64,
+    max_peers: usize,
 }
 
 /// Building the world.
@@ -99,6 +100,7 @@ impl World {
             worked_ms: 0,
             commit_ms_max: 5,
             answer_ms_max: 5,
+            max_peers: usize::MAX / 4,
         }
     }
 
@@ -122,6 +124,11 @@ impl World {
         (self.commit_ms_max, self.answer_ms_max) = (commit_ms_max, answer_ms_max);
     }
 
+    /// Sets up to how many nodes in all a node that starts from now on connects to all others.
+    pub fn set_max_peers(&mut self, max_peers: usize) {
+        self.max_peers = max_peers;
+    }
+
     /// A machine with this name and an empty disk, and the node running on it.
     pub fn node(&mut self, name: &str) -> Site {
         let site = Site(self.machines.len());
@@ -139,7 +146,7 @@ impl World {
             process: None,
             clock_error_ms: 0,
         };
-        machine.start(&mut self.rng, self.agenda.now_ms());
+        machine.start(&mut self.rng, self.agenda.now_ms(), self.max_peers);
         self.machines.push(machine);
         site
     }
@@ -308,13 +315,25 @@ impl World {
     /// What a node says of its peers; nothing while it is down.
     #[must_use]
     pub fn peers(&self, site: Site) -> Vec<PeerView> {
-        self.machines[site.0].process.as_ref().map(|process| process.hub.peers()).unwrap_or_default()
+        self.machines[site.0].process.as_ref().map(|process| process.mesh.hub().peers()).unwrap_or_default()
+    }
+
+    /// The neighbours of a node that keeps only some.
+    #[must_use]
+    pub fn neighbours(&self, site: Site) -> Option<Vec<Site>> {
+        let neighbours = self.machines[site.0].process.as_ref()?.mesh.neighbours()?;
+        let sites = (0..self.machines.len()).map(Site);
+        Some(sites.filter(|site| neighbours.contains(&self.machines[site.0].id)).collect())
     }
 
     /// What a node says of the formation; nothing while it is down.
     #[must_use]
     pub fn topology(&self, site: Site) -> Topology {
-        self.machines[site.0].process.as_ref().map(|process| process.hub.topology()).unwrap_or_default()
+        self.machines[site.0]
+            .process
+            .as_ref()
+            .map(|process| process.mesh.hub().topology())
+            .unwrap_or_default()
     }
 
     /// What the nodes told of, since this was last asked: who, when, what.

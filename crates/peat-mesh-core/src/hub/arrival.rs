@@ -34,6 +34,10 @@ impl Hub {
             self.notify(Event::SelfElsewhere { detail: format!("it connected to this node{at}") });
             return;
         }
+        if !self.has_room_for(peer) {
+            self.close(conn, CloseReason::NotNeeded);
+            return;
+        }
         let old = self.peers.conn(peer).and_then(|old| Some((old, self.links.get(&old)?)));
         let mut fresh = self.switching.remove(&peer).is_none();
         if let Some((old, link)) = old {
@@ -62,6 +66,9 @@ impl Hub {
         let Hello { name, incarnation } = hello;
         self.links.insert(conn, Link::new(now_ms, peer, name.clone(), incarnation, dialed));
         self.presence_meets(now_ms, conn);
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.is_kept = self.peers.is_kept(peer);
+        }
         self.say_scope(conn);
         let addresses = self.peers.connected(now_ms, peer, conn, name.clone(), address);
         if fresh {
@@ -81,6 +88,7 @@ impl Hub {
         self.forget_scopes();
         let reason = match &why {
             Closed::Goodbye => "it said goodbye".to_owned(),
+            Closed::NotNeeded => "it has other neighbours in this large formation".to_owned(),
             Closed::Duplicate => "another connection to it is in use".to_owned(),
             Closed::IdentityElsewhere => {
                 let detail = format!("{} was connected to by a newer process with this name", link.name);

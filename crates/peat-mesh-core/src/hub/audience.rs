@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Hub;
 use crate::id::{ConnId, DocId, NodeTag};
+use crate::io::Effect;
 use crate::limits;
 use crate::replica::{Outcome, Source};
 use crate::wire::{Changes, Frame};
@@ -38,16 +39,24 @@ impl Hub {
             Source::Client => (None, &[], false),
             Source::Peer { conn, audience, repair, .. } => (Some(*conn), audience, *repair),
         };
-        let (mut targets, mut scoped) = (Vec::<(ConnId, NodeTag)>::new(), Vec::new());
+        let is_large = self.peers.keeps_neighbours();
+        // `apart` are links that the overlay does not use: what comes over them is news to the nodes behind.
+        let (mut targets, mut apart) = (Vec::<(ConnId, NodeTag)>::new(), Vec::new());
         for (conn, link) in &self.links {
             let tag = link.peer.tag();
-            if Some(*conn) != origin && !audience.contains(&tag) {
-                if link.is_scoped() { scoped.push(*conn) } else { targets.push((*conn, tag)) }
+            // Where the overlay's messages pass, it brings the update.
+            let is_served = !repair && is_large && link.gossips;
+            if Some(*conn) != origin && !audience.contains(&tag) && !is_served {
+                if link.is_scoped() || is_large && link.is_kept {
+                    apart.push(*conn);
+                } else {
+                    targets.push((*conn, tag));
+                }
             }
         }
         if repair {
             // Others may be getting the same from elsewhere: compare with them instead of sending it all.
-            for conn in targets.into_iter().map(|(conn, _)| conn).chain(scoped) {
+            for conn in targets.into_iter().map(|(conn, _)| conn).chain(apart) {
                 if let Some(link) = self.links.get_mut(&conn) {
                     link.nudge(now_ms);
                 }
@@ -55,15 +64,23 @@ impl Hub {
             return;
         }
         let mut told = audience.to_vec();
+        if is_large && !told.contains(&NodeTag::OVERLAY) {
+            // The same bytes from whoever brings it in, so that the overlay knows it again.
+            for frame in pack(documents.clone(), false, &[NodeTag::OVERLAY]) {
+                self.effects.push(Effect::Broadcast { frame: frame.encode() });
+            }
+            told.insert(0, NodeTag::OVERLAY);
+        }
         told.push(self.me.tag());
         told.extend(targets.iter().map(|(_, tag)| *tag));
         told.truncate(limits::AUDIENCE_COUNT_MAX);
         // What may not cross a scoped link may reach that peer by another way, so nobody is told that it has it.
-        for conn in scoped {
+        let told_apart: Vec<NodeTag> = told.iter().copied().filter(|tag| *tag != NodeTag::OVERLAY).collect();
+        for conn in apart {
             let Some(link) = self.links.get(&conn) else { continue };
             let part: Vec<_> =
                 documents.iter().filter(|(doc, _)| link.crossing.may_send(doc)).cloned().collect();
-            self.give(&[conn], pack(part, false, &told));
+            self.give(&[conn], pack(part, false, &told_apart));
         }
         if !targets.is_empty() {
             let targets: Vec<ConnId> = targets.into_iter().map(|(conn, _)| conn).collect();

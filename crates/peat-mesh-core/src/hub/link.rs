@@ -49,6 +49,12 @@ pub(super) struct Link {
     pub(super) skipped: bool,
     /// What may cross.
     pub(super) crossing: Crossing,
+    /// Whether this link is kept in any case and the overlay does not use it.
+    pub(super) is_kept: bool,
+    /// Whether both ends use the overlay: then updates go over it as the overlay wants only.
+    pub(super) gossips: bool,
+    /// Since when nobody needs it, as far as this node knows.
+    pub(super) unneeded_since_ms: Option<u64>,
     queue: Queue,
     answers_in_flight: usize,
     /// The peer's probe: its round, what it said, and the number of changes that came before it. It is
@@ -86,6 +92,9 @@ impl Link {
             unsent_bytes: 0,
             skipped: false,
             crossing: Crossing::Open,
+            is_kept: false,
+            gossips: false,
+            unneeded_since_ms: None,
             queue: Queue::default(),
             answers_in_flight: 0,
             waiting_probe: None,
@@ -132,6 +141,11 @@ impl Link {
         !matches!(self.crossing, Crossing::Open)
     }
 
+    /// Whether it is no part of the overlay.
+    pub(super) fn is_apart(&self) -> bool {
+        self.is_kept || self.is_scoped()
+    }
+
     /// What is compared is another set from now on.
     pub(super) fn begin_again(&mut self, now_ms: u64) {
         self.waiting_probe = None;
@@ -143,7 +157,7 @@ impl Link {
         self.compare_now(if self.dialed { now_ms } else { now_ms + SETTLE_MS });
     }
 
-    fn is_answering(&self) -> bool {
+    pub(super) fn is_answering(&self) -> bool {
         self.answers_in_flight > 0 || self.queue.len() > 0
     }
 

@@ -5,7 +5,10 @@
 //! a peer that only one side knows of is dialled all the same. A peer is dialled for ever, with waits
 //! that grow to [`limits::DIAL_RETRY_MS_MAX`] and are shaken so that nodes do not beat in time.
 
-use std::collections::BTreeMap;
+mod view;
+mod wanted;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use rand::{Rng, RngExt};
@@ -14,82 +17,18 @@ use crate::id::{ConnId, EndpointId, NodeName};
 use crate::io::Closed;
 use crate::limits;
 
+pub use view::{PeerState, PeerView};
+
 /// A connection that lasted this long, in milliseconds, was a good one.
 const STEADY_MS: u64 = 10_000;
-
-/// Where a peer stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PeerState {
-    /// A connection is in use.
-    Connected,
-    /// A dial is under way.
-    Dialing,
-    /// The next dial is waiting for its time.
-    Waiting,
-    /// Not connected, and discovery does not know it (any more).
-    Lost,
-}
-
-impl PeerState {
-    /// The state in one word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Connected => "connected",
-            Self::Dialing => "dialing",
-            Self::Waiting => "waiting",
-            Self::Lost => "lost",
-        }
-    }
-}
-
-/// What is known of a peer now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerView {
-    /// Its endpoint id.
-    pub peer: EndpointId,
-    /// Its name, once known.
-    pub name: Option<NodeName>,
-    /// Where it stands.
-    pub state: PeerState,
-    /// Its connection.
-    pub conn: Option<ConnId>,
-    /// Addresses it was found or reached at.
-    pub addresses: Vec<SocketAddr>,
-    /// Since when it is in this state, on the caller's clock.
-    pub since_ms: u64,
-    /// When it is dialled next, on the caller's clock.
-    pub next_dial_ms: Option<u64>,
-    /// The last thing that went wrong with it, in words.
-    pub last_error: Option<String>,
-    /// What may cross its link, in words; `None` without bounds.
-    pub scope: Option<String>,
-    /// Whether the last comparison found both sides equal and nothing has been on its way since.
-    pub in_step: bool,
-    /// When both sides were last found equal, on the caller's clock.
-    pub in_step_at_ms: Option<u64>,
-    /// Documents waiting to be sent to it.
-    pub documents_to_send: u64,
-    /// Changes that came from it and are not on disk here yet.
-    pub documents_to_merge: u64,
-    /// Changes that came from it over this connection.
-    pub documents_received: u64,
-    /// Changes that were lacking here, came by a comparison over this connection, and are on disk.
-    pub documents_repaired: u64,
-    /// Bytes sent to it over this connection.
-    pub bytes_sent: u64,
-    /// Bytes on their way to it.
-    pub bytes_unsent: u64,
-    /// Since when nothing at all has come from it over its connection, on the caller's clock.
-    pub silent_since_ms: Option<u64>,
-}
 
 #[derive(Debug)]
 struct Peer {
     name: Option<NodeName>,
     discovered: Vec<SocketAddr>,
     is_discovered: bool,
+    /// Where others say that it is.
+    heard: Vec<SocketAddr>,
     /// Where it connected from.
     reached: Option<SocketAddr>,
     status: Status,
@@ -115,11 +54,24 @@ pub(super) struct PeerTable {
     peers: BTreeMap<EndpointId, Peer>,
     /// Whether a peer can be reached without an address of its own.
     is_relayed: bool,
+    /// Those to be connected to; all of them unless this is set.
+    wanted: Option<BTreeSet<EndpointId>>,
+    /// Those to be connected to in any case, and that are no part of the overlay.
+    kept: BTreeSet<EndpointId>,
+    /// Whether there are more than this node may connect to.
+    pub(super) is_large: bool,
 }
 
 impl PeerTable {
     pub(super) fn new(me: EndpointId) -> Self {
-        Self { me, peers: BTreeMap::new(), is_relayed: false }
+        Self {
+            me,
+            peers: BTreeMap::new(),
+            is_relayed: false,
+            wanted: None,
+            kept: BTreeSet::new(),
+            is_large: false,
+        }
     }
 
     pub(super) fn set_relayed(&mut self, is_relayed: bool) {
@@ -145,6 +97,7 @@ impl PeerTable {
             name: None,
             discovered: Vec::new(),
             is_discovered: false,
+            heard: Vec::new(),
             reached: None,
             status: Status::Idle { dial_at_ms: now_ms },
             dial_anew_at_ms: None,
@@ -203,18 +156,32 @@ impl PeerTable {
     pub(super) fn next_dial(&mut self, now_ms: u64) -> Option<(EndpointId, Vec<SocketAddr>)> {
         let is_relayed = self.is_relayed;
         let is_due = |peer: &Peer| peer.dial_at_ms(is_relayed).is_some_and(|at| at <= now_ms);
-        let (id, peer) = self.peers.iter_mut().find(|(_, peer)| is_due(peer))?;
+        let id = match &self.wanted {
+            None => *self.peers.iter().find(|(_, peer)| is_due(peer))?.0,
+            Some(wanted) => {
+                let mut all = wanted.iter().chain(&self.kept);
+                *all.find(|id| self.peers.get(id).is_some_and(is_due))?
+            }
+        };
+        let peer = self.peers.get_mut(&id)?;
         peer.dial_anew_at_ms = None;
         if let Status::Live(_) = peer.status {
-            return Some((*id, peer.addresses()));
+            return Some((id, peer.addresses()));
         }
         peer.status = Status::Dialing;
         peer.since_ms = now_ms;
-        Some((*id, peer.discovered.clone()))
+        Some((id, peer.dialable().to_vec()))
     }
 
     pub(super) fn next_wakeup(&self) -> Option<u64> {
-        self.peers.values().filter_map(|peer| peer.dial_at_ms(self.is_relayed)).min()
+        let due = |peer: &Peer| peer.dial_at_ms(self.is_relayed);
+        match &self.wanted {
+            None => self.peers.values().filter_map(due).min(),
+            Some(wanted) => {
+                let all = wanted.iter().chain(&self.kept);
+                all.filter_map(|id| self.peers.get(id).and_then(due)).min()
+            }
+        }
     }
 
     pub(super) fn dial_failed(&mut self, now_ms: u64, id: EndpointId, reason: String, rng: &mut impl Rng) {
@@ -223,6 +190,8 @@ impl PeerTable {
         {
             peer.wait(now_ms, rng);
             peer.last_error = Some(reason);
+            // What others say is not worth a second try.
+            peer.heard.clear();
         }
     }
 
@@ -258,6 +227,11 @@ impl PeerTable {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        if *why == Closed::NotNeeded {
+            // Nothing went wrong. Should it be wanted again, it is dialled at once.
+            (peer.failures, peer.status, peer.since_ms) = (0, Status::Idle { dial_at_ms: now_ms }, now_ms);
+            return;
+        }
         peer.last_error = Some(reason);
         if now_ms >= peer.since_ms + STEADY_MS {
             // Connections that end as soon as they are made keep their growing waits.
@@ -274,16 +248,33 @@ impl PeerTable {
     }
 
     pub(super) fn views(&self) -> Vec<PeerView> {
-        let mut views: Vec<PeerView> =
-            self.peers.iter().map(|(id, peer)| peer.view(*id, self.is_relayed)).collect();
+        let mut views: Vec<PeerView> = self
+            .peers
+            .iter()
+            .map(|(id, peer)| {
+                let mut view = peer.view(*id, self.is_relayed);
+                if view.state == PeerState::Waiting && !self.is_wanted(*id) {
+                    (view.state, view.next_dial_ms) = (PeerState::Known, None);
+                }
+                view
+            })
+            .collect();
         views.sort_by(|a, b| (&a.name, a.peer).cmp(&(&b.name, b.peer)));
         views
     }
 }
 
 impl Peer {
+    fn is_reachable(&self, is_relayed: bool) -> bool {
+        self.can_be_dialed(is_relayed) || matches!(self.status, Status::Live(_))
+    }
+
     fn can_be_dialed(&self, is_relayed: bool) -> bool {
-        self.is_discovered && (is_relayed || !self.discovered.is_empty())
+        is_relayed && self.is_discovered || !self.dialable().is_empty()
+    }
+
+    fn dialable(&self) -> &[SocketAddr] {
+        if self.discovered.is_empty() { &self.heard } else { &self.discovered }
     }
 
     /// When it is to be dialled next.
@@ -315,36 +306,5 @@ impl Peer {
             addresses.insert(0, reached);
         }
         addresses
-    }
-
-    fn view(&self, id: EndpointId, is_relayed: bool) -> PeerView {
-        let (state, conn, next_dial_ms) = match self.status {
-            Status::Live(conn) => (PeerState::Connected, Some(conn), None),
-            Status::Dialing => (PeerState::Dialing, None, None),
-            Status::Idle { dial_at_ms } if self.can_be_dialed(is_relayed) => {
-                (PeerState::Waiting, None, Some(dial_at_ms))
-            }
-            Status::Idle { .. } => (PeerState::Lost, None, None),
-        };
-        PeerView {
-            peer: id,
-            name: self.name.clone(),
-            state,
-            conn,
-            addresses: self.addresses(),
-            since_ms: self.since_ms,
-            next_dial_ms,
-            last_error: self.last_error.clone(),
-            scope: None,
-            in_step: false,
-            in_step_at_ms: None,
-            documents_to_send: 0,
-            documents_to_merge: 0,
-            documents_received: 0,
-            documents_repaired: 0,
-            bytes_sent: 0,
-            bytes_unsent: 0,
-            silent_since_ms: None,
-        }
     }
 }

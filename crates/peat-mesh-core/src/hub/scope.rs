@@ -221,11 +221,12 @@ impl Hub {
         self.scopes.links = links;
     }
 
-    /// A link was made: says its scope, if it has one.
+    /// A link was made: says its scope, if it has one. One that is kept beside the overlay of a large formation
+    /// has, even if everything may cross it: so both ends know.
     pub(super) fn say_scope(&mut self, conn: ConnId) {
         let Some(link) = self.links.get_mut(&conn) else { return };
-        if let Some(scope) = self.scopes.links.of(&link.name) {
-            let scope = scope.clone();
+        let kept = (link.is_kept && self.peers.keeps_neighbours()).then_some(Scope::ALL);
+        if let Some(scope) = self.scopes.links.of(&link.name).cloned().or(kept) {
             link.crossing = Crossing::Asked(scope.clone());
             self.send(conn, Frame::Scope(scope).encode());
         }

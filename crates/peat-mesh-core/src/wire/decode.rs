@@ -11,6 +11,8 @@ use crate::id::{DocId, NodeName, NodeTag, check_collection};
 use crate::limits;
 use crate::scope::{Collections, Scope};
 
+const GOSSIP: u8 = 10;
+
 /// Cuts a stream of bytes into frames.
 #[derive(Debug)]
 pub struct Decoder {
@@ -35,12 +37,16 @@ impl Decoder {
     /// # Errors
     /// When the kind is unknown or the body would be longer than the limit.
     pub fn body_bytes(&self, header: &[u8; HEADER_BYTES]) -> Result<usize, WireError> {
-        if !matches!(header[0], 1..=9 | 11) || header[1] != 0 {
+        if !matches!(header[0], 1..=9 | GOSSIP | 11) || header[1] != 0 {
             return Err(WireError::UnknownKind { kind: header[0] });
         }
         let bytes = u32::from_be_bytes([header[2], header[3], header[4], header[5]]);
-        if bytes as usize > self.frame_bytes_max {
-            return Err(WireError::TooLarge { bytes: bytes.into(), bytes_max: self.frame_bytes_max });
+        let bytes_max = match header[0] {
+            GOSSIP => self.frame_bytes_max.min(limits::GOSSIP_BYTES_MAX + 1),
+            _ => self.frame_bytes_max,
+        };
+        if bytes as usize > bytes_max {
+            return Err(WireError::TooLarge { bytes: bytes.into(), bytes_max });
         }
         Ok(bytes as usize)
     }
@@ -79,6 +85,7 @@ impl Frame {
             8 => "changes",
             9 => "presence",
             11 => "scope",
+            GOSSIP => "gossip",
             _ => return Err(WireError::UnknownKind { kind }),
         };
         let mut body = Body { frame, rest: body };
@@ -92,6 +99,7 @@ impl Frame {
             7 => Self::Want(body.list("wants", limits::ITEMS_PER_FRAME_MAX, 5, Body::want)?),
             8 => Self::Changes(body.changes()?),
             9 => Self::Presence(body.records()?),
+            GOSSIP => Self::Gossip { is_large: body.flag("large")?, bytes: std::mem::take(&mut body.rest) },
             _ => Self::Scope(Scope { send: body.collections()?, receive: body.collections()? }),
         };
         if body.rest.is_empty() { Ok(decoded) } else { Err(WireError::Length { frame, what: "too long" }) }
@@ -290,11 +298,7 @@ impl Body {
     }
 
     fn changes(&mut self) -> Result<Changes, WireError> {
-        let repair = match self.u8()? {
-            0 => false,
-            1 => true,
-            other => return Err(self.bad("repair", other)),
-        };
+        let repair = self.flag("repair")?;
         let audience =
             self.list("audience", limits::AUDIENCE_COUNT_MAX, 8, |body| Ok(NodeTag(body.array()?)))?;
         let documents = self.list("documents", limits::CHANGES_PER_FRAME_MAX, 5, |body| {

@@ -61,6 +61,11 @@ impl Frame {
                 put_collections(&mut out, &scope.receive);
                 11
             }
+            Self::Gossip { is_large, bytes } => {
+                out.put_u8(u8::from(*is_large));
+                out.put_slice(bytes);
+                10
+            }
         };
         let body = (out.len() - HEADER_BYTES) as u32;
         out[0] = kind;

@@ -107,7 +107,7 @@ impl Body {
         Ok(u16::from_be_bytes(self.array()?))
     }
 
-    fn flag(&mut self, field: &'static str) -> Result<bool, WireError> {
+    pub(super) fn flag(&mut self, field: &'static str) -> Result<bool, WireError> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),

@@ -21,6 +21,7 @@ impl World {
             Effect::Close { conn, reason } => {
                 let said = match reason {
                     CloseReason::Duplicate => Closed::Duplicate,
+                    CloseReason::NotNeeded => Closed::NotNeeded,
                     CloseReason::IdentityElsewhere => Closed::IdentityElsewhere,
                     CloseReason::BrokenRule(rule) => {
                         self.ledger.violations.push(format!("{} broke a rule: {rule}", self.name(site)));
@@ -35,6 +36,8 @@ impl World {
                 let after_ms = self.rng.random_range(0..=self.answer_ms_max);
                 self.agenda.at(now_ms + after_ms, Event::Answer { site, epoch, conn, requests });
             }
+            // The mesh keeps these to itself.
+            Effect::Gossip { .. } | Effect::Broadcast { .. } => {}
             Effect::Notify(News::SelfElsewhere { detail }) => {
                 let line = format!("{} believes that it runs elsewhere: {detail}", self.name(site));
                 self.ledger.violations.push(line);

@@ -204,7 +204,9 @@ impl World {
         let rest = body.split_off(HEADER_BYTES);
         match Frame::decode(body[0], rest.into()) {
             Ok(frame) => {
-                if !matches!(frame, Frame::Probe { .. } | Frame::InStep { .. } | Frame::Presence(_)) {
+                let is_idle_talk =
+                    matches!(frame, Frame::Probe { .. } | Frame::InStep { .. } | Frame::Presence(_));
+                if !is_idle_talk && !matches!(frame, Frame::Gossip { .. }) {
                     self.worked_ms = self.agenda.now_ms();
                 }
                 self.feed(site, epoch, Input::Received { conn, frame });
@@ -237,7 +239,7 @@ impl World {
         let name = self.machines[site.0].name.clone();
         let Some(process) = self.machines[site.0].process.as_mut() else { return };
         self.trace.note(now_ms, &format!("{name} {}", describe(&input)));
-        for effect in process.hub.handle(now_ms, input) {
+        for effect in process.mesh.handle(now_ms, input) {
             self.perform(site, effect);
         }
         self.wake(site);
@@ -247,7 +249,7 @@ impl World {
     pub(super) fn wake(&mut self, site: Site) {
         let (now_ms, epoch) = (self.agenda.now_ms(), self.machines[site.0].epoch);
         let Some(process) = self.machines[site.0].process.as_mut() else { return };
-        let Some(at_ms) = process.hub.next_wakeup() else { return };
+        let Some(at_ms) = process.mesh.next_wakeup() else { return };
         let at_ms = at_ms.max(now_ms + 1);
         if process.tick_ms.is_none_or(|set_ms| at_ms < set_ms) {
             process.tick_ms = Some(at_ms);

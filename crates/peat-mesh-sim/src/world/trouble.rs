@@ -75,7 +75,7 @@ impl World {
             return;
         }
         self.note(site, "starts");
-        self.machines[site.0].start(&mut self.rng, self.agenda.now_ms());
+        self.machines[site.0].start(&mut self.rng, self.agenda.now_ms(), self.max_peers);
         for peer in self.net.neighbours(site) {
             let after_ms = self.rng.random_range(0..=50);
             self.discover(site, peer, after_ms);

@@ -1,0 +1,67 @@
+//! The updates of late: which are known here, and how many bytes of them the protocol keeps.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::limits;
+use crate::wire::{Hint, UpdateId, hint_of};
+
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    /// Whether the protocol has each.
+    known: HashMap<UpdateId, bool>,
+    /// The same by the beginnings of their hashes.
+    hints: HashMap<Hint, UpdateId>,
+    forget: VecDeque<(u64, UpdateId)>,
+    /// Until when the protocol keeps how many bytes.
+    kept: VecDeque<(u64, usize)>,
+    kept_bytes: usize,
+}
+
+impl Recent {
+    /// Whether the protocol has an update; `None` when it is new here.
+    pub(crate) fn get(&self, id: &UpdateId) -> Option<bool> {
+        self.known.get(id).copied()
+    }
+
+    /// The whole hash of a known update.
+    pub(crate) fn spell(&self, hint: &Hint) -> Option<UpdateId> {
+        self.hints.get(hint).copied()
+    }
+
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.kept_bytes + bytes <= limits::KEPT_BYTES_MAX
+    }
+
+    /// The protocol gets an update and keeps it until then.
+    pub(crate) fn keep(&mut self, until_ms: u64, bytes: usize) {
+        self.kept_bytes += bytes;
+        self.kept.push_back((until_ms, bytes));
+    }
+
+    /// An update is no news until then.
+    pub(crate) fn remember(&mut self, until_ms: u64, id: UpdateId, is_with_protocol: bool) {
+        self.known.insert(id, is_with_protocol);
+        self.hints.insert(hint_of(&id), id);
+        self.forget.push_back((until_ms, id));
+    }
+
+    pub(crate) fn expire(&mut self, now_ms: u64) {
+        while let Some((until_ms, bytes)) = self.kept.front().copied()
+            && until_ms <= now_ms
+        {
+            self.kept.pop_front();
+            self.kept_bytes -= bytes;
+        }
+        while let Some((until_ms, id)) = self.forget.front().copied()
+            && until_ms <= now_ms
+        {
+            self.forget.pop_front();
+            self.known.remove(&id);
+            self.hints.remove(&hint_of(&id));
+        }
+    }
+}
