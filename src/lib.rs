@@ -32,6 +32,7 @@
 //!     external_addresses: Vec::new(),
 //!     link_scopes: Default::default(),
 //!     iroh_bind: Vec::new(),
+//!     max_peers: peat_mesh::config::MAX_PEERS_DEFAULT,
 //! })
 //! .await?;
 //!
