@@ -102,7 +102,10 @@ impl Hub {
             Input::Silent { conn } => self.silent(now_ms, conn),
             Input::Heard { conn } => self.heard(now_ms, conn),
             Input::Measured { conn, measure } => self.measured(now_ms, conn, measure),
-            Input::Neighbours { wanted, is_large } => self.peers.want(now_ms, wanted, is_large),
+            Input::Neighbours { wanted, neighbours, is_large } => {
+                self.peers.want(now_ms, wanted, is_large);
+                self.neighbours_are(now_ms, neighbours);
+            }
             Input::PeerHeard { peer, addresses } => self.peers.heard(now_ms, peer, addresses),
             Input::Tell { peer, bytes } => self.tell(peer, bytes),
             Input::Delivered { peer, frame } => self.delivered(now_ms, peer, frame),

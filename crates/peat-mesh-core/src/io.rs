@@ -108,6 +108,8 @@ pub enum Input {
     Neighbours {
         /// Those; `None` is all of them.
         wanted: Option<BTreeSet<EndpointId>>,
+        /// Those of them that stay, and are not there for a message or two only.
+        neighbours: BTreeSet<EndpointId>,
         /// Whether there are more than it may connect to, so that connections to others are let go.
         is_large: bool,
     },

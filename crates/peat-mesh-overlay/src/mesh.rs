@@ -38,6 +38,8 @@ pub struct Mesh {
     /// Messages for peers that are not connected yet, and since when they wait.
     waiting: BTreeMap<EndpointId, (u64, Vec<Bytes>)>,
     wanted: Option<BTreeSet<EndpointId>>,
+    /// The neighbours that the hub knows of.
+    told_neighbours: BTreeSet<EndpointId>,
     is_large: bool,
     /// When a node that knows of many peers was last heard.
     follows_since_ms: Option<u64>,
@@ -58,6 +60,7 @@ impl Mesh {
             max_peers,
             waiting: BTreeMap::new(),
             wanted: None,
+            told_neighbours: BTreeSet::new(),
             is_large: false,
             follows_since_ms: None,
         }
@@ -214,7 +217,7 @@ impl Mesh {
         let wanted: BTreeSet<EndpointId> =
             overlay.neighbours().iter().chain(self.waiting.keys()).copied().collect();
         let mut is_done = false;
-        if self.wanted.as_ref() != Some(&wanted) {
+        if self.wanted.as_ref() != Some(&wanted) || self.told_neighbours != *overlay.neighbours() {
             self.wanted = Some(wanted.clone());
             self.tell_hub(turn);
             is_done = true;
@@ -295,7 +298,9 @@ impl Mesh {
     }
 
     fn tell_hub(&mut self, turn: &mut Turn) {
-        let input = Input::Neighbours { wanted: self.wanted.clone(), is_large: self.is_large };
+        let neighbours = self.neighbours().cloned().unwrap_or_default();
+        self.told_neighbours.clone_from(&neighbours);
+        let input = Input::Neighbours { wanted: self.wanted.clone(), neighbours, is_large: self.is_large };
         self.ask_hub(turn, input);
     }
 

@@ -113,6 +113,8 @@ pub(crate) struct Machine {
     pub(crate) backup: Option<Disk>,
     /// What may cross to which peers.
     pub(crate) scopes: LinkScopes,
+    /// Peers that it is connected to in any case.
+    pub(crate) kept: BTreeSet<EndpointId>,
     /// Up to which change of this disk a client follows it.
     pub(crate) followed: u64,
     /// How many processes there were.
@@ -142,6 +144,7 @@ impl Machine {
         };
         let mut hub = Hub::new(self.id, catalog, rng.random()).announcing(me);
         hub.set_link_scopes(self.scopes.clone());
+        hub.keep(self.kept.clone());
         self.process = Some(Process {
             mesh: Mesh::new(self.id, hub, max_peers, rng.random()),
             replica: Replica::new(store, actor).expect("a store in memory can be read"),

@@ -141,6 +141,7 @@ impl World {
             disk: Disk::default(),
             backup: None,
             scopes: LinkScopes::default(),
+            kept: Default::default(),
             followed: 0,
             epoch: 0,
             process: None,
@@ -175,6 +176,15 @@ impl World {
     pub fn set_scopes(&mut self, site: Site, text: &str) {
         self.machines[site.0].scopes = LinkScopes::parse(text).expect("a test gives valid scopes");
         self.reboot(site);
+    }
+
+    /// Makes two machines gateways of one another, as with `PEAT_STATIC_PEERS` on both, and restarts their nodes.
+    pub fn keep(&mut self, a: Site, b: Site) {
+        for (site, peer) in [(a, b), (b, a)] {
+            let id = self.machines[peer.0].id;
+            self.machines[site.0].kept.insert(id);
+            self.reboot(site);
+        }
     }
 
     /// Puts documents on a disk past the network and the clients, as if they had been there for long.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use peat_mesh_core::presence::NodeState;
 use peat_mesh_sim::{Site, Weather, World, check, difference};
 use serde_json::json;
 
@@ -183,4 +184,59 @@ fn a_change_too_large_to_be_pushed_along_the_tree_reaches_all_by_comparing() {
     world.put(sites[0], "d/large", json!({ "text": text }));
     let took_ms = converge(&mut world, 60_000);
     println!("a change of 320 kB reached 24 nodes in {took_ms} ms");
+}
+
+/// How many nodes each node can reach, as far as it knows.
+fn reached(world: &World) -> Vec<usize> {
+    let is_here = |site: &Site| {
+        let nodes = world.topology(*site).nodes;
+        nodes.iter().filter(|node| node.state == NodeState::Reachable).count()
+    };
+    world.sites().iter().filter(|site| world.is_up(**site)).map(is_here).collect()
+}
+
+#[test]
+fn every_node_of_a_large_formation_knows_who_can_be_reached_and_rest_costs_little() {
+    let (mut world, sites) = formation(7, 40);
+    world.run_for(120_000);
+    assert_eq!(reached(&world), [40; 40]);
+    world.reset_traffic();
+    world.run_for(300_000);
+    let (presence, gossip) = (world.traffic().kind("presence"), world.traffic().kind("gossip"));
+    println!("40 nodes, five minutes of rest: {presence:?}, {gossip:?}");
+    // Each record comes to a node no more often than it has neighbours.
+    assert!(presence.frames <= 40 * 40 * 6 * MAX_PEERS as u64, "{presence:?}");
+    sites[..10].iter().for_each(|site| world.crash(*site));
+    world.run_for(120_000);
+    assert_eq!(reached(&world), [30; 30]);
+    sites[..10].iter().for_each(|site| world.restart(*site));
+    world.run_for(120_000);
+    assert_eq!(reached(&world), [40; 40]);
+}
+
+#[test]
+fn two_large_clusters_with_a_pair_of_gateways_hold_the_same_and_keep_their_own_neighbours() {
+    let mut world = World::new(8);
+    world.set_weather(Weather { latency_ms: 5..=25, ..Weather::calm() });
+    world.set_max_peers(MAX_PEERS);
+    let [a, b] = ["a", "b"].map(|cluster| {
+        let sites: Vec<Site> = (0..15).map(|number| world.node(&format!("{cluster}/{number}"))).collect();
+        world.link_all(&sites);
+        sites
+    });
+    world.link(a[0], b[0]);
+    world.keep(a[0], b[0]);
+    world.run_for(60_000);
+    let all = world.sites();
+    write_everywhere(&mut world, &all, "over");
+    let took_ms = converge(&mut world, 20_000);
+    println!("two clusters of 15 converged {took_ms} ms after the last of 30 writes");
+    assert_eq!(reached(&world), [30; 30]);
+    for (site, other) in [(a[0], b[0]), (b[0], a[0])] {
+        assert!(!world.neighbours(site).unwrap().contains(&other), "the overlay ends at the gateways");
+        let name = world.name(other);
+        let peers = world.peers(site);
+        let peer = peers.iter().find(|peer| peer.name.as_ref().is_some_and(|it| it.as_str() == name));
+        assert!(peer.unwrap().conn.is_some(), "and the link between them stays");
+    }
 }

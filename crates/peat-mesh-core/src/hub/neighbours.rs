@@ -52,6 +52,12 @@ impl Hub {
         self.peers.keep(peers);
     }
 
+    pub(super) fn neighbours_are(&mut self, now_ms: u64, neighbours: BTreeSet<EndpointId>) {
+        if self.peers.set_neighbours(neighbours) {
+            self.links_changed(now_ms);
+        }
+    }
+
     fn conn_of(&self, peer: EndpointId) -> Option<ConnId> {
         self.peers.conn(peer).filter(|conn| self.links.contains_key(conn))
     }

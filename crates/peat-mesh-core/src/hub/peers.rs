@@ -56,6 +56,8 @@ pub(super) struct PeerTable {
     is_relayed: bool,
     /// Those to be connected to; all of them unless this is set.
     wanted: Option<BTreeSet<EndpointId>>,
+    /// Those of them that stay.
+    neighbours: BTreeSet<EndpointId>,
     /// Those to be connected to in any case, and that are no part of the overlay.
     kept: BTreeSet<EndpointId>,
     /// Whether there are more than this node may connect to.
@@ -69,6 +71,7 @@ impl PeerTable {
             peers: BTreeMap::new(),
             is_relayed: false,
             wanted: None,
+            neighbours: BTreeSet::new(),
             kept: BTreeSet::new(),
             is_large: false,
         }

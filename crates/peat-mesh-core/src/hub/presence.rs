@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
 
-use super::Hub;
+use super::{Hub, Link};
 use crate::id::{ConnId, EndpointId};
 use crate::io::{Event, NodeRef};
 use crate::limits;
@@ -73,10 +73,13 @@ impl Hub {
     }
 
     /// This node's links: to whom, and whether anything comes from there. One of two connections that was
-    /// given up counts until it is known whether the other one comes.
+    /// given up counts until it is known whether the other one comes. Connections over which the overlay says a
+    /// word or two do not count: in a large formation they come and go all the time.
     fn own_links(&self) -> BTreeMap<EndpointId, bool> {
         let switching = self.switching.keys().map(|peer| (*peer, true));
-        let links = self.links.values().map(|link| (link.peer, link.presence.silent_since_ms.is_none()));
+        let is_passing = |link: &Link| link.gossips && !link.is_apart() && self.peers.is_passing(link.peer);
+        let links = self.links.values().filter(|link| !is_passing(link));
+        let links = links.map(|link| (link.peer, link.presence.silent_since_ms.is_none()));
         switching.chain(links).collect()
     }
 

@@ -29,7 +29,7 @@ fn admitted(number: u8) -> Input {
 
 fn neighbours(numbers: &[u8]) -> Input {
     let wanted: BTreeSet<EndpointId> = numbers.iter().map(|number| peer(*number)).collect();
-    Input::Neighbours { wanted: Some(wanted), is_large: true }
+    Input::Neighbours { wanted: Some(wanted.clone()), neighbours: wanted, is_large: true }
 }
 
 fn dials(effects: &[Effect]) -> usize {
@@ -43,7 +43,12 @@ fn only_neighbours_are_dialled_and_the_others_are_known() {
     assert!([6, 7, 8].iter().all(|number| dials(&hub.handle(0, seen(*number))) == 0));
     assert!(hub.peers().iter().all(|view| view.state == PeerState::Known), "{:?}", hub.peers());
     assert_eq!(dials(&hub.handle(1, neighbours(&[7]))), 1);
-    assert_eq!(dials(&hub.handle(2, Input::Neighbours { wanted: None, is_large: false })), 2);
+    assert_eq!(
+        dials(
+            &hub.handle(2, Input::Neighbours { wanted: None, neighbours: BTreeSet::new(), is_large: false })
+        ),
+        2
+    );
 }
 
 #[test]

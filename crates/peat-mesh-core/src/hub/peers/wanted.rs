@@ -13,6 +13,18 @@ impl PeerTable {
         self.kept = kept;
     }
 
+    /// Sets who of those that are wanted stays. Returns whether that is news.
+    pub(in crate::hub) fn set_neighbours(&mut self, neighbours: BTreeSet<EndpointId>) -> bool {
+        let is_news = self.neighbours != neighbours;
+        self.neighbours = neighbours;
+        is_news
+    }
+
+    /// Whether a connection of the overlay is there for a message or two only.
+    pub(in crate::hub) fn is_passing(&self, id: EndpointId) -> bool {
+        self.wanted.is_some() && !self.neighbours.contains(&id)
+    }
+
     pub(in crate::hub) fn is_kept(&self, id: EndpointId) -> bool {
         self.kept.contains(&id)
     }
