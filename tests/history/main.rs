@@ -5,12 +5,12 @@
 #![cfg(feature = "node")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/clients.rs"]
+mod clients;
 #[path = "../common/process.rs"]
 mod common;
 #[path = "../common/recording.rs"]
 mod recording;
-
-mod clients;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -82,7 +82,7 @@ impl Trio {
     fn until_converged(&self) {
         let nodes: Vec<&Process> = self.running.iter().flatten().collect();
         self.recording.until("did all hold the same", || {
-            let all: Vec<_> = nodes.iter().map(|node| clients::versions(node)).collect();
+            let all: Vec<_> = nodes.iter().map(|node| clients::versions(|path| node.get(path).1)).collect();
             all.windows(2).all(|pair| pair[0] == pair[1])
         });
     }
@@ -115,7 +115,7 @@ fn what_clients_did_and_saw_while_nodes_were_killed_keeps_to_the_model() {
                 let (client, seed) = (recording.client(&format!("c{number}")), rng.random());
                 let finished = &finished;
                 scope.spawn(move || {
-                    let client = clients::write_and_read(client, number, seed, EACH);
+                    let client = clients::write_and_read(client, &NAMES, number, seed, EACH);
                     finished.fetch_add(1, Ordering::SeqCst);
                     // Whoever waits for requests looks again.
                     drop(client);

@@ -12,12 +12,18 @@
 #[cfg(target_os = "linux")]
 mod agreement;
 #[cfg(target_os = "linux")]
+#[path = "../common/clients.rs"]
+mod clients;
+#[cfg(target_os = "linux")]
 #[path = "../common/process.rs"]
 mod common;
 #[cfg(target_os = "linux")]
 mod net;
 #[cfg(target_os = "linux")]
 mod node;
+#[cfg(target_os = "linux")]
+#[path = "../common/recording.rs"]
+mod recording;
 #[cfg(target_os = "linux")]
 mod scenarios;
 #[cfg(target_os = "linux")]

@@ -5,7 +5,7 @@ mod nat;
 mod space;
 mod wire;
 
-pub use lan::{Lan, Port};
+pub use lan::{Cable, Lan, Port};
 pub use nat::{Nat, Ports};
 pub use space::{Space, missing, sweep};
 pub use wire::{Manners, Wire};

@@ -101,7 +101,12 @@ impl LabNode {
     }
 
     pub fn http(&self) -> std::io::Result<Http> {
-        Http::over(self.space.connect(BROKER)?)
+        Self::reach(&self.space)
+    }
+
+    /// Reaches the node in a namespace, whichever process that is now.
+    pub fn reach(space: &Space) -> std::io::Result<Http> {
+        Http::over(space.connect(BROKER)?)
     }
 
     pub fn get(&self, path: &str) -> Value {

@@ -3,6 +3,7 @@
 mod behind_nats;
 mod flapping;
 mod gateway;
+mod history;
 mod ipv6;
 mod lan_of_five;
 mod moving;
@@ -30,6 +31,7 @@ const SCENARIOS: &[Scenario] = &[
     ("one-way", one_way::one_way_loss_loses_no_write),
     ("sleeper", sleeper::a_node_that_slept_catches_up),
     ("slow-link", slow_link::a_slow_link_that_loses_packets_stays_connected),
+    ("history", history::what_clients_did_and_saw_during_cuts_and_kills_keeps_to_the_model),
     ("moving", moving::a_node_keeps_its_place_when_its_address_changes),
     ("nat", behind_nats::nodes_behind_nats_meet_over_a_relay_and_move_to_a_direct_path),
     ("symmetric-nat", behind_nats::nodes_behind_symmetric_nats_stay_on_the_relay),

@@ -1,5 +1,7 @@
-//! What the clients do: values that nobody else writes, into documents that all of them share and into some of
+//! What the clients of a recorded history do: values that nobody else writes, into documents that all of them share and into some of
 //! their own.
+
+#![allow(unreachable_pub, missing_docs)]
 
 use std::collections::BTreeMap;
 
@@ -7,8 +9,6 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
 
-use crate::NAMES;
-use crate::common::Process;
 use crate::recording::Client;
 
 const COLLECTION: &str = "h";
@@ -20,7 +20,7 @@ const BLIND: usize = 4;
 const KEYS_MAX: usize = 24;
 
 /// All documents that so many clients may write.
-pub(crate) fn documents(clients: usize) -> Vec<String> {
+pub fn documents(clients: usize) -> Vec<String> {
     let shared = (0..SHARED).map(|number| format!("{COLLECTION}/shared-{number}"));
     let blind = (0..BLIND).map(|number| format!("{COLLECTION}/blind-{number}"));
     let own = (0..clients).map(|client| format!("{COLLECTION}/own-{client}"));
@@ -28,21 +28,27 @@ pub(crate) fn documents(clients: usize) -> Vec<String> {
 }
 
 /// The versions of all documents of a node.
-pub(crate) fn versions(node: &Process) -> BTreeMap<String, String> {
-    let (status, page) = node.get(&format!("/api/v1/documents/{COLLECTION}?limit=1000"));
-    assert_eq!((status, &page["next"]), (200, &Value::Null));
+pub fn versions(get: impl Fn(&str) -> Value) -> BTreeMap<String, String> {
+    let page = get(&format!("/api/v1/documents/{COLLECTION}?limit=1000"));
+    assert_eq!(page["next"], Value::Null);
     let text = |document: &Value, key: &str| document[key].as_str().unwrap().to_owned();
     let documents = page["documents"].as_array().unwrap().iter();
     documents.map(|document| (text(document, "id"), text(document, "version"))).collect()
 }
 
-/// A client's life.
-pub(crate) fn write_and_read(mut client: Client, number: usize, seed: u64, count: usize) -> Client {
+/// A client's life at these nodes.
+pub fn write_and_read(
+    mut client: Client,
+    names: &[&'static str],
+    number: usize,
+    seed: u64,
+    count: usize,
+) -> Client {
     let mut rng = StdRng::seed_from_u64(seed);
     for step in 0..count {
-        let first = rng.random_range(0..NAMES.len());
-        let mut nodes = (0..NAMES.len()).map(|next| NAMES[(first + next) % NAMES.len()]);
-        let node = nodes.find(|node| client.reaches(node)).unwrap_or(NAMES[first]);
+        let first = rng.random_range(0..names.len());
+        let mut nodes = (0..names.len()).map(|next| names[(first + next) % names.len()]);
+        let node = nodes.find(|node| client.reaches(node)).unwrap_or(names[first]);
         let value = json!(format!("{number}-{step}"));
         let shared = format!("{COLLECTION}/shared-{}", rng.random_range(0..SHARED));
         let blind = format!("{COLLECTION}/blind-{}", rng.random_range(0..BLIND));
