@@ -17,7 +17,9 @@ use crate::limits;
 use crate::missing::Missing;
 use crate::recent::Recent;
 use crate::settings::Settings;
-use crate::wire::{GossipError, Key, Message, Scope, TOPIC, UpdateId, decode_addresses, hint_of, update_id};
+use crate::wire::{
+    GossipError, Hint, Key, Message, Scope, TOPIC, UpdateId, decode_addresses, hint_of, update_id,
+};
 
 /// How soon a node that has too few neighbours looks for more, in milliseconds …
 const HUNGRY_MS_MIN: u64 = 1_000;
@@ -229,12 +231,14 @@ impl Overlay {
                     None => {
                         self.missing.came(&id);
                         self.keep(now_ms, id, content.len());
-                        let hops = if let Scope::Swarm(hops) = scope { *hops + 1 } else { 1 };
-                        self.outputs.push(Output::Deliver { from, content, hops });
+                        let hops = if let Scope::Swarm(hops) = scope { *hops } else { 0 };
+                        self.recent.brought(id, from.into(), hops);
+                        self.outputs.push(Output::Deliver { from, content, hops: hops + 1 });
                     }
                 }
             }
             Message::Hint(hints) => {
+                self.shorten(now_ms, from.into(), hints);
                 hints.retain(|(hint, _)| self.recent.spell(hint).is_none());
                 self.check_missing(hints.len())?;
                 let ask_at_ms = now_ms + self.settings.ask_after_ms;
@@ -258,6 +262,28 @@ impl Overlay {
             self.feed(now_ms, InEvent::RecvMessage(from.into(), message));
         }
         Ok(std::mem::take(&mut self.outputs))
+    }
+
+    /// The protocol's choice by number of links: when an update came over many more than it would have come over
+    /// by the one that announces it, that one takes the place of the one that brought it. The protocol does so
+    /// itself only if the announcement comes first, and here announcements are collected for longer than an
+    /// update takes.
+    fn shorten(&mut self, now_ms: u64, by: Key, hints: &[(Hint, u16)]) {
+        let links_min = self.settings.shorten_links_min;
+        let found = hints
+            .iter()
+            .find_map(|(hint, hops)| Some((self.recent.farther(hint, by, *hops, links_min)?, *hops)));
+        let Some((other, hops)) = found else { return };
+        if !self.neighbours.contains(&by.into()) {
+            return;
+        }
+        for (peer, message) in [(by, Message::Graft { id: None, hops }), (other, Message::Prune)] {
+            self.outputs.push(Output::Send { to: peer.into(), bytes: message.encode() });
+            // As if the other end had asked for it, which sets this end.
+            if let Some(message) = message.into_proto() {
+                self.feed(now_ms, InEvent::RecvMessage(peer, message));
+            }
+        }
     }
 
     /// A node cannot be reached, or the link to it broke.

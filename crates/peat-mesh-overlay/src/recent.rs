@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::limits;
-use crate::wire::{Hint, UpdateId, hint_of};
+use crate::wire::{Hint, Key, UpdateId, hint_of};
 
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
@@ -11,6 +11,8 @@ pub(crate) struct Recent {
     known: HashMap<UpdateId, bool>,
     /// The same by the beginnings of their hashes.
     hints: HashMap<Hint, UpdateId>,
+    /// Who brought each along the tree, and over how many links it had come to them.
+    brought: HashMap<UpdateId, (Key, u16)>,
     forget: VecDeque<(u64, UpdateId)>,
     /// Until when the protocol keeps how many bytes.
     kept: VecDeque<(u64, usize)>,
@@ -49,6 +51,21 @@ impl Recent {
         self.forget.push_back((until_ms, id));
     }
 
+    pub(crate) fn brought(&mut self, id: UpdateId, by: Key, hops: u16) {
+        self.brought.insert(id, (by, hops));
+    }
+
+    /// Who brought an update, if the one that announces it is nearer to its writer by so many links at least; that
+    /// one takes the other's place.
+    pub(crate) fn farther(&mut self, hint: &Hint, by: Key, hops: u16, links_min: u16) -> Option<Key> {
+        let (other, farther) = self.hints.get(hint).and_then(|id| self.brought.get_mut(id))?;
+        if *other == by || hops.saturating_add(links_min) > *farther {
+            return None;
+        }
+        *farther = hops;
+        Some(std::mem::replace(other, by))
+    }
+
     pub(crate) fn expire(&mut self, now_ms: u64) {
         while let Some((until_ms, bytes)) = self.kept.front().copied()
             && until_ms <= now_ms
@@ -61,6 +78,7 @@ impl Recent {
         {
             self.forget.pop_front();
             self.known.remove(&id);
+            self.brought.remove(&id);
             self.hints.remove(&hint_of(&id));
         }
     }

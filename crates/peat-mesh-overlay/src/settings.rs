@@ -20,6 +20,9 @@ pub struct Settings {
     pub ask_after_ms: u64,
     /// How long after that the next neighbour is asked, in milliseconds.
     pub ask_again_ms: u64,
+    /// A neighbour over which updates would come with at least so many links less takes the place of the one that
+    /// brings them.
+    pub shorten_links_min: u16,
     /// How long an update is kept in case a neighbour lacks it, in milliseconds.
     pub keep_ms: u64,
     /// How long its hash is kept, so that it is not taken twice, in milliseconds.
@@ -38,6 +41,7 @@ impl Default for Settings {
             announce_every_ms: 200,
             ask_after_ms: 400,
             ask_again_ms: 300,
+            shorten_links_min: 2,
             keep_ms: 10_000,
             remember_ms: 30_000,
             shuffle_every_ms: 30_000,

@@ -1,5 +1,5 @@
 //! Prints how formations of some sizes behave, as a table: `overlay [--nodes 10,100,1000] [--bytes 300,1024]
-//! [--seed N] [--degree N] [--check]`. With `--check` the exit status is 1 when a bound does not hold.
+//! [--seed N] [--degree N] [--shorten N] [--check]`. With `--check` the exit status is 1 when a bound does not hold.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use peat_mesh_overlay::Settings;
 use peat_mesh_sim::swarm::{Measured, measure, update};
 
 const USAGE: &str =
-    "usage: overlay [--nodes 10,100,1000] [--bytes 300,1024] [--seed N] [--degree N] [--check]";
+    "usage: overlay [--nodes 10,100,1000] [--bytes 300,1024] [--seed N] [--degree N] [--shorten N] [--check]";
 
 fn main() -> ExitCode {
     let (mut nodes, mut bytes, mut seed, mut is_check) = (vec![10, 100, 1_000], vec![300, 1_024], 1, false);
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             ("--bytes", Ok(numbers)) => bytes = numbers,
             ("--seed", Ok(numbers)) => seed = numbers[0] as u64,
             ("--degree", Ok(numbers)) if numbers[0] > 1 => settings.degree = numbers[0],
+            ("--shorten", Ok(numbers)) => settings.shorten_links_min = numbers[0] as u16,
             _ => {
                 eprintln!("{name} {value}? {USAGE}");
                 return ExitCode::FAILURE;

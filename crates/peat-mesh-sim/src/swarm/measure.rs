@@ -91,15 +91,15 @@ impl Measured {
     #[must_use]
     pub fn broken(&self) -> Vec<String> {
         let Self { nodes, left, one, many, healed, .. } = self;
-        // The last few nodes are on the edge of the bound, one or two hops to either side.
-        let hops = f64::from(one.hops_99);
+        // For the writer to whom the tree has settled; others use the same tree, along longer ways.
+        let hops = f64::from(one.hops_max);
         let rules = [
             ("all are connected", self.connected == *nodes),
             ("every update of one reaches all", one.reached_min == *nodes),
             ("every update of ten reaches all", many.reached_min == *nodes),
             ("at most 1.3 of one copy", one.copies <= COPIES_MAX),
             ("at most 1.3 of one copy with ten writers", many.copies <= COPIES_MAX),
-            ("99 of 100 hops are within the bound", hops <= self.hops_bound()),
+            ("all hops are within the bound", hops <= self.hops_bound()),
             ("those who are left are connected", self.left_connected == *left),
             ("every update reaches those who are left", healed.reached_min == *left),
         ];
