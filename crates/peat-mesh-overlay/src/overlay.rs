@@ -264,10 +264,8 @@ impl Overlay {
         Ok(std::mem::take(&mut self.outputs))
     }
 
-    /// The protocol's choice by number of links: when an update came over many more than it would have come over
-    /// by the one that announces it, that one takes the place of the one that brought it. The protocol does so
-    /// itself only if the announcement comes first, and here announcements are collected for longer than an
-    /// update takes.
+    /// When an update came over many more links than by the one that announces it, that one takes the place of the
+    /// one that brought it. The protocol does so by itself if the announcement comes first, which is never so here.
     fn shorten(&mut self, now_ms: u64, by: Key, hints: &[(Hint, u16)]) {
         let links_min = self.settings.shorten_links_min;
         let found = hints
