@@ -41,24 +41,8 @@ api=localhost:8081/api/v1
 secret=""
 work=$(mktemp -d)
 
-# ---- telling
-
-note() { printf -- '-- %s (%ss)\n' "$*" "$SECONDS"; }
-ok() { printf 'OK: %s\n' "$*"; }
-fail() {
-    printf 'FAIL: %s\n' "$*" >&2
-    exit 1
-}
-
-# eventually SECONDS COMMAND…: whether the command succeeds within that time.
-eventually() {
-    local until=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        [ "$SECONDS" -lt "$until" ] || return 1
-        sleep 1
-    done
-}
+# shellcheck source=scripts/telling.sh
+. scripts/telling.sh
 
 # ---- the cluster
 

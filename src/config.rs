@@ -88,6 +88,14 @@ impl Config {
 /// Most relays of one formation.
 pub const RELAYS_COUNT_MAX: usize = 5;
 
+impl Config {
+    /// Whether it finds peers by itself, beside those it is told of.
+    #[must_use]
+    pub fn finds_peers(&self) -> bool {
+        self.discovery.iter().any(|source| *source != Source::Static)
+    }
+}
+
 /// A way to find peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {

@@ -191,19 +191,24 @@ fn run() -> ExitCode {
                 return failed(problem);
             }
         };
-        let status = tokio::select! {
-            name = signals.next() => {
-                info!("{name}: shutting down");
-                ExitCode::SUCCESS
-            }
-            problem = service.broken() => {
-                error!("{problem}");
-                ExitCode::FAILURE
-            }
-        };
+        let status = until_stopped(&mut signals, service.broken()).await;
         service.shutdown().await;
         status
     })
+}
+
+/// Waits for the word to stop, or until what runs is broken, and says which in the log.
+async fn until_stopped(signals: &mut StopSignals, broken: impl Future<Output = String>) -> ExitCode {
+    tokio::select! {
+        name = signals.next() => {
+            info!("{name}: shutting down");
+            ExitCode::SUCCESS
+        }
+        problem = broken => {
+            error!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn relay() -> ExitCode {
@@ -231,17 +236,11 @@ fn relay() -> ExitCode {
                 return failed(problem);
             }
         };
-        let status = tokio::select! {
-            name = signals.next() => {
-                info!("{name}: shutting down");
-                ExitCode::SUCCESS
-            }
-            problem = relay.broken() => {
-                error!("{problem}");
-                return ExitCode::FAILURE;
-            }
-        };
-        relay.shutdown().await;
+        let status = until_stopped(&mut signals, relay.broken()).await;
+        if status == ExitCode::SUCCESS {
+            // A broken one has ended already.
+            relay.shutdown().await;
+        }
         status
     })
 }

@@ -6,7 +6,7 @@ use peat_mesh_core::io::{Event, NodeRef};
 use peat_mesh_core::presence::{Label, Me};
 use tracing::{debug, info, warn};
 
-use crate::config::{Config, Source};
+use crate::config::Config;
 
 /// What this node knows of itself when it starts.
 pub(super) fn me(config: &Config, incarnation: u64) -> Me {
@@ -23,10 +23,9 @@ pub(super) fn me(config: &Config, incarnation: u64) -> Me {
 
 /// `gateway`: it finds the peers of its own cluster or network, and knows others elsewhere by their addresses.
 fn role(config: &Config) -> &'static str {
-    let finds_neighbours = config.discovery.iter().any(|source| *source != Source::Static);
     let has_cluster = config.name.as_str().contains('/');
     let knows_others = !config.static_peers.is_empty();
-    if knows_others && (finds_neighbours || has_cluster) { "gateway" } else { "node" }
+    if knows_others && (config.finds_peers() || has_cluster) { "gateway" } else { "node" }
 }
 
 /// Writes news of the formation to the log.

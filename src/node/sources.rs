@@ -8,7 +8,7 @@ use peat_mesh_core::EndpointId;
 
 use super::StartError;
 use crate::config::{Config, Source};
-use crate::discovery::fixed::{Fixed, StaticPeer, Who};
+use crate::discovery::fixed::Fixed;
 #[cfg(feature = "kubernetes")]
 use crate::discovery::kubernetes::Kubernetes;
 use crate::discovery::{Discovery, EndpointOf, mdns};
@@ -16,15 +16,17 @@ use crate::identity::Identity;
 
 /// Peers of other networks that this node joins to its own: those on its list, when it finds others by itself.
 pub(super) fn kept(config: &Config, identity: &Identity) -> BTreeSet<EndpointId> {
-    let finds_others = config.discovery.iter().any(|source| *source != Source::Static);
-    if !config.is_gateway || !finds_others {
+    if !config.is_gateway || !config.finds_peers() {
         return BTreeSet::new();
     }
-    let id = |peer: &StaticPeer| match &peer.who {
-        Who::Name(name) => identity.secret().endpoint_of(name),
-        Who::Id(id) => *id,
-    };
-    config.static_peers.iter().map(id).filter(|id| *id != identity.endpoint_id()).collect()
+    let endpoint_of = endpoint_of(identity);
+    let peers = config.static_peers.iter().map(|peer| peer.endpoint(&endpoint_of));
+    peers.filter(|peer| *peer != identity.endpoint_id()).collect()
+}
+
+fn endpoint_of(identity: &Identity) -> EndpointOf {
+    let secret = identity.secret().clone();
+    Arc::new(move |name| secret.endpoint_of(name))
 }
 
 pub(super) fn make(
@@ -33,8 +35,7 @@ pub(super) fn make(
     incarnation: u64,
     bound: &[SocketAddr],
 ) -> Result<Vec<Box<dyn Discovery>>, StartError> {
-    let secret = identity.secret().clone();
-    let endpoint_of: EndpointOf = Arc::new(move |name| secret.endpoint_of(name));
+    let endpoint_of = endpoint_of(identity);
     let mut sources: Vec<Box<dyn Discovery>> = Vec::new();
     for source in &config.discovery {
         match source {

@@ -29,7 +29,7 @@ use rand::rngs::StdRng;
 
 pub use peers::{PeerState, PeerView};
 
-use crate::catalog::{Catalog, Prefix};
+use crate::catalog::Catalog;
 use crate::id::{ConnId, EndpointId, NodeName};
 use crate::io::{CloseReason, Closed, Effect, Event, Input};
 use crate::limits;
@@ -180,9 +180,8 @@ impl Hub {
         for (conn, link) in self.links.iter_mut().filter(|(_, link)| link.crossing.is_settled()) {
             let inbound = self.inbound.get(&link.name).copied().unwrap_or_default();
             let catalog = self.scopes.catalog(&self.catalog, &link.crossing);
-            let all = catalog.summary(Prefix::ALL);
             replies.extend(link.answer_probe(now_ms, catalog, inbound).map(|reply| (*conn, reply)));
-            replies.extend(link.probe(now_ms, all, inbound, &mut self.rng).map(|reply| (*conn, reply)));
+            replies.extend(link.probe(now_ms, catalog, inbound, &mut self.rng).map(|reply| (*conn, reply)));
         }
         for (conn, reply) in replies {
             self.reply(now_ms, conn, reply);

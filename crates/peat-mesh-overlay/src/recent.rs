@@ -7,22 +7,27 @@ use crate::wire::{Hint, Key, UpdateId, hint_of};
 
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
-    /// Whether the protocol has each.
-    known: HashMap<UpdateId, bool>,
+    known: HashMap<UpdateId, Known>,
     /// The same by the beginnings of their hashes.
     hints: HashMap<Hint, UpdateId>,
-    /// Who brought each along the tree, and over how many links it had come to them.
-    brought: HashMap<UpdateId, (Key, u16)>,
     forget: VecDeque<(u64, UpdateId)>,
     /// Until when the protocol keeps how many bytes.
     kept: VecDeque<(u64, usize)>,
     kept_bytes: usize,
 }
 
+/// What is known of one of them.
+#[derive(Debug)]
+struct Known {
+    is_with_protocol: bool,
+    /// Who brought it along the tree, and over how many links it had come to them.
+    brought: Option<(Key, u16)>,
+}
+
 impl Recent {
     /// Whether the protocol has an update; `None` when it is new here.
     pub(crate) fn get(&self, id: &UpdateId) -> Option<bool> {
-        self.known.get(id).copied()
+        self.known.get(id).map(|known| known.is_with_protocol)
     }
 
     /// The whole hash of a known update.
@@ -46,19 +51,21 @@ impl Recent {
 
     /// An update is no news until then.
     pub(crate) fn remember(&mut self, until_ms: u64, id: UpdateId, is_with_protocol: bool) {
-        self.known.insert(id, is_with_protocol);
+        self.known.insert(id, Known { is_with_protocol, brought: None });
         self.hints.insert(hint_of(&id), id);
         self.forget.push_back((until_ms, id));
     }
 
     pub(crate) fn brought(&mut self, id: UpdateId, by: Key, hops: u16) {
-        self.brought.insert(id, (by, hops));
+        if let Some(known) = self.known.get_mut(&id) {
+            known.brought = Some((by, hops));
+        }
     }
 
     /// Who brought an update, if the one that announces it is nearer to its writer by so many links at least; that
     /// one takes the other's place.
     pub(crate) fn farther(&mut self, hint: &Hint, by: Key, hops: u16, links_min: u16) -> Option<Key> {
-        let (other, farther) = self.hints.get(hint).and_then(|id| self.brought.get_mut(id))?;
+        let (other, farther) = self.known.get_mut(self.hints.get(hint)?)?.brought.as_mut()?;
         if *other == by || hops.saturating_add(links_min) > *farther {
             return None;
         }
@@ -78,7 +85,6 @@ impl Recent {
         {
             self.forget.pop_front();
             self.known.remove(&id);
-            self.brought.remove(&id);
             self.hints.remove(&hint_of(&id));
         }
     }

@@ -7,7 +7,7 @@ use super::presence::LinkPresence;
 use super::reconcile::{Queue, Reply, compare_all};
 use super::scope::Crossing;
 use crate::answer::Request;
-use crate::catalog::{Catalog, Summary};
+use crate::catalog::{Catalog, Prefix, Summary};
 use crate::id::{EndpointId, NodeName};
 use crate::limits;
 use crate::wire::{Changes, Frame};
@@ -259,7 +259,7 @@ impl Link {
     pub(super) fn probe(
         &mut self,
         now_ms: u64,
-        all: Summary,
+        catalog: &Catalog,
         inbound: Inbound,
         rng: &mut impl Rng,
     ) -> Option<Reply> {
@@ -277,6 +277,7 @@ impl Link {
         self.probe_at_ms = now_ms + every - every / 10 + rng.random_range(0..every / 5);
         self.probe_after = None;
         self.nudged_since_ms = None;
+        let all = catalog.summary(Prefix::ALL);
         // A difference that stays (a document that cannot be read, a full disk) is looked at less often.
         let is_same = self.asked_with.replace(all) == Some(all);
         self.futile = if is_same && !self.in_step { (self.futile + 1).min(FUTILE_MAX) } else { 0 };
