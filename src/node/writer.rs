@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use peat_mesh_core::replica::{Job, Outcome, Replica, Source, WriteError};
-use peat_mesh_core::store::{Change, Origin, Store};
+use peat_mesh_core::replica::{Job, Outcome, Replica, WriteError};
+use peat_mesh_core::store::{Change, Store};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
@@ -189,15 +189,11 @@ impl Desk {
 
 fn change(outcome: &Outcome) -> Option<Change> {
     let written = outcome.result.as_ref().ok()?;
-    let origin = match &outcome.source {
-        Source::Client => Origin::Local,
-        Source::Peer { name, .. } => Origin::Peer(name.clone()),
-    };
     Some(Change {
         seq: written.seq?,
         doc: outcome.doc.clone(),
         action: written.action,
-        origin,
+        origin: outcome.source.origin(),
         version: written.heads.version(),
     })
 }

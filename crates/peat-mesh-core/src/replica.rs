@@ -8,14 +8,16 @@
 //! lost volume or restored backup can make it issue the same (actor, sequence number) twice.
 
 mod cache;
+mod prepared;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cache::{Cache, Loaded};
+pub use prepared::{Prepared, prepare};
 use serde_json::{Map, Value};
 
 use crate::document::{ActorId, Document, DocumentError};
@@ -34,6 +36,14 @@ pub enum Work {
     Delete,
     /// Apply these Automerge chunks.
     Merge(Bytes),
+    /// The same with chunks that [`prepare`] has read: when nothing of the document is here, it is taken as
+    /// it was read.
+    Adopt {
+        /// The chunks.
+        chunks: Bytes,
+        /// What they say.
+        prepared: Prepared,
+    },
 }
 
 /// Who asked for it.
@@ -52,6 +62,17 @@ pub enum Source {
         /// Whether they answer a reconciliation.
         repair: bool,
     },
+}
+
+impl Source {
+    /// Where a change of this source comes from, for the change index.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        match self {
+            Source::Client => Origin::Local,
+            Source::Peer { name, .. } => Origin::Peer(name.clone()),
+        }
+    }
 }
 
 /// One change to one document.
@@ -140,6 +161,8 @@ struct Batch<'a> {
     seq: u64,
     /// The documents that this batch has touched; they cannot leave memory before the commit.
     open: HashMap<DocId, Loaded>,
+    /// The documents that this batch took as they were prepared.
+    adopted: HashSet<DocId>,
     writes: Vec<DocWrite>,
 }
 
@@ -170,6 +193,7 @@ impl Replica {
             now_ms,
             seq: self.last_seq,
             open: HashMap::new(),
+            adopted: HashSet::new(),
             writes: Vec::with_capacity(jobs.len()),
         };
         let mut outcomes: Vec<Outcome> = jobs
@@ -205,6 +229,14 @@ impl Replica {
 
 impl Batch<'_> {
     fn run(&mut self, cache: &mut Cache, job: &Job) -> Result<Written, WriteError> {
+        if let Work::Adopt { chunks, prepared } = &job.work
+            && !self.open.contains_key(&job.doc)
+            && !cache.contains(&job.doc)
+            && !self.adopted.contains(&job.doc)
+            && self.store.record(&job.doc)?.is_none()
+        {
+            return Ok(self.adopt(job, chunks, prepared));
+        }
         let mut loaded = match self.open.remove(&job.doc).or_else(|| cache.take(&job.doc)) {
             Some(loaded) => loaded,
             None => self.load(&job.doc)?,
@@ -223,6 +255,30 @@ impl Batch<'_> {
         }
         self.open.insert(job.doc.clone(), loaded);
         worked
+    }
+
+    /// Takes a document of which nothing is here as it was prepared, without loading it.
+    fn adopt(&mut self, job: &Job, chunks: &Bytes, prepared: &Prepared) -> Written {
+        self.adopted.insert(job.doc.clone());
+        let Prepared { heads, json, new } = prepared;
+        self.seq += 1;
+        self.writes.push(DocWrite {
+            doc: job.doc.clone(),
+            seq: self.seq,
+            heads: heads.clone(),
+            json: json.clone(),
+            chunk: ChunkWrite::Replace(chunks.clone()),
+            origin: job.source.origin(),
+            changed_ms: self.now_ms,
+        });
+        Written {
+            heads: heads.clone(),
+            seq: Some(self.seq),
+            action: if json.is_some() { Action::Put } else { Action::Delete },
+            created: json.is_some(),
+            new: new.clone(),
+            missing: false,
+        }
     }
 
     /// A document as the store and the writes of this batch have it.
@@ -257,22 +313,18 @@ impl Batch<'_> {
             reason: problem.to_string(),
         };
         let first = loaded.heads.is_empty();
-        let (new, missing, origin) = match (&job.work, &job.source) {
-            (Work::Put(object), _) => {
+        let (new, missing) = match &job.work {
+            Work::Put(object) => {
                 let new = loaded.document.put(object, self.now_ms).map_err(refused)?;
-                (new.unwrap_or_default(), false, Origin::Local)
+                (new.unwrap_or_default(), false)
             }
-            (Work::Delete, _) => match loaded.document.delete(self.now_ms) {
-                Some(new) => (new, false, Origin::Local),
+            Work::Delete => match loaded.document.delete(self.now_ms) {
+                Some(new) => (new, false),
                 None => return Err(WriteError::NotFound { doc: job.doc.clone() }),
             },
-            (Work::Merge(chunks), source) => {
+            Work::Merge(chunks) | Work::Adopt { chunks, .. } => {
                 let merged = loaded.document.merge(chunks).map_err(refused)?;
-                let origin = match source {
-                    Source::Client => Origin::Local,
-                    Source::Peer { name, .. } => Origin::Peer(name.clone()),
-                };
-                (merged.new, merged.missing, origin)
+                (merged.new, merged.missing)
             }
         };
         let action = if loaded.document.is_deleted() { Action::Delete } else { Action::Put };
@@ -286,7 +338,7 @@ impl Batch<'_> {
         };
         let chunk = match &job.work {
             // What a peer shipped of a document that is new here is stored as it came.
-            Work::Merge(shipped) if first && !missing => ChunkWrite::Replace(shipped.clone()),
+            Work::Merge(shipped) | Work::Adopt { chunks: shipped, .. } if first && !missing => ChunkWrite::Replace(shipped.clone()),
             _ if first || loaded.wants_fold(new.len()) => ChunkWrite::Replace(loaded.document.save()),
             _ => ChunkWrite::Append(new.clone()),
         };
@@ -301,7 +353,7 @@ impl Batch<'_> {
             heads: loaded.heads.clone(),
             json,
             chunk,
-            origin,
+            origin: job.source.origin(),
             changed_ms: self.now_ms,
         });
         let heads = loaded.heads.clone();

@@ -79,6 +79,10 @@ impl Cache {
         Some(loaded)
     }
 
+    pub(super) fn contains(&self, doc: &DocId) -> bool {
+        self.documents.contains(doc)
+    }
+
     pub(super) fn insert(&mut self, doc: DocId, loaded: Loaded) {
         let bytes = loaded.weight_bytes();
         if let Some((_, (old, _))) = self.documents.push(doc, (bytes, loaded)) {
