@@ -13,6 +13,7 @@ mod answers;
 mod driver;
 mod folder;
 mod joining;
+mod preparing;
 mod presence;
 mod probes;
 mod providers;

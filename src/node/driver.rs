@@ -1,6 +1,6 @@
 //! The loop that owns the hub: facts in, orders out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use super::answers::Answers;
 use super::joining::Joining;
+use super::preparing::Preparing;
 use super::presence;
 use super::probes::NodeProbes;
 use super::writer::Merge;
@@ -48,9 +49,8 @@ pub(super) struct Driver {
 /// What the loop holds beside its rooms.
 struct Desk {
     answers: Answers,
-    /// Merges that wait for room in the writer's channel. Each holds its permit, so the connections'
-    /// budgets bound them.
-    merges: VecDeque<Merge>,
+    /// Changes that are read, or wait for room in the writer's channel.
+    merges: Preparing,
     /// The last reason for which a dial failed, so that the log says it once.
     dial_failures: HashMap<EndpointId, String>,
     view_due_ms: Option<u64>,
@@ -80,7 +80,7 @@ impl Driver {
     ) {
         let mut desk = Desk {
             answers: Answers::new(Arc::clone(&self.store)),
-            merges: VecDeque::new(),
+            merges: Preparing::new(),
             dial_failures: HashMap::new(),
             view_due_ms: None,
             viewed_ms: 0,
@@ -110,8 +110,9 @@ impl Driver {
                 (conn, answer) = desk.answers.next() => {
                     self.feed(&mut desk, Input::Answered { conn, answer }, None);
                 }
-                Ok(room) = merges.reserve(), if !desk.merges.is_empty() => {
-                    if let Some(merge) = desk.merges.pop_front() {
+                () = desk.merges.advance() => {}
+                Ok(room) = merges.reserve(), if desk.merges.has_ready() => {
+                    if let Some(merge) = desk.merges.take_ready() {
                         room.send(merge);
                     }
                 }
@@ -206,7 +207,8 @@ impl Driver {
                 Effect::Send { conn, frame } => self.send(conn, frame),
                 Effect::Close { conn, reason } => self.network.close(conn, &reason),
                 Effect::Merge { conn, from, changes } => {
-                    desk.merges.push_back(merge(conn, &from, changes, permit.take()));
+                    let merge = merge(conn, &from, changes, permit.take());
+                    desk.merges.push(merge, self.mesh.hub().catalog());
                 }
                 Effect::Answer { conn, requests } => desk.answers.start(conn, requests),
                 // The mesh keeps these to itself.

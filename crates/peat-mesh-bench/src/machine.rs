@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
+use iroh::endpoint::presets;
+use iroh::{Endpoint, EndpointAddr, RelayMode, TransportAddr};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -48,4 +50,74 @@ pub(crate) async fn tcp_round_trip() -> Result<Samples, Failed> {
     drop(client);
     echo.await?;
     Ok(samples)
+}
+
+/// What a bare iroh connection on loopback does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Iroh {
+    pub(crate) round_trip_ms: f64,
+    pub(crate) bytes_per_s: f64,
+}
+
+/// Bytes that are sent over one stream.
+const STREAM_BYTES: usize = 256 * 1024 * 1024;
+
+/// Round trips of 64 bytes, and then one stream in one direction.
+pub(crate) async fn iroh_stream() -> Result<Iroh, Failed> {
+    const ALPN: &[u8] = b"peat-mesh-bench/1";
+    let bind = || async {
+        Endpoint::builder(presets::Minimal)
+            .relay_mode(RelayMode::Disabled)
+            .alpns(vec![ALPN.to_vec()])
+            .clear_ip_transports()
+            .bind_addr("127.0.0.1:0")?
+            .bind()
+            .await
+            .map_err(Failed::from)
+    };
+    let (server, client) = (bind().await?, bind().await?);
+    let address = server.bound_sockets().into_iter().map(TransportAddr::Ip);
+    let address = EndpointAddr::from_parts(server.id(), address);
+    let serve = tokio::spawn({
+        let server = server.clone();
+        async move {
+            let connection = server.accept().await.ok_or("nobody came")?.await?;
+            let (mut send, mut recv) = connection.accept_bi().await?;
+            let mut small = [0; 64];
+            for _ in 0..ROUNDS {
+                recv.read_exact(&mut small).await?;
+                send.write_all(&small).await?;
+            }
+            let mut piece = vec![0; 64 * 1024];
+            let mut bytes = 0;
+            while bytes < STREAM_BYTES {
+                bytes += recv.read(&mut piece).await?.ok_or("the stream ended")?;
+            }
+            send.write_all(&small).await?;
+            connection.closed().await;
+            Ok::<(), Failed>(())
+        }
+    });
+    let connection = client.connect(address, ALPN).await?;
+    let (mut send, mut recv) = connection.open_bi().await?;
+    let mut samples = Samples::default();
+    let mut small = [1; 64];
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        send.write_all(&small).await?;
+        recv.read_exact(&mut small).await?;
+        samples.push(start.elapsed());
+    }
+    let piece = vec![7; 64 * 1024];
+    let start = Instant::now();
+    for _ in 0..STREAM_BYTES / piece.len() {
+        send.write_all(&piece).await?;
+    }
+    recv.read_exact(&mut small).await?;
+    let bytes_per_s = STREAM_BYTES as f64 / start.elapsed().as_secs_f64();
+    connection.close(0_u32.into(), b"done");
+    serve.await??;
+    client.close().await;
+    server.close().await;
+    Ok(Iroh { round_trip_ms: samples.median_ms(), bytes_per_s })
 }

@@ -1,11 +1,15 @@
 //! Measures peat-mesh against what the machine can do, with real nodes on loopback.
 //!
-//! `cargo run --release -p peat-mesh-bench -- propagate [--docs N] [--json FILE]`, or `-- rest [--secs N]`
+//! `cargo run --release -p peat-mesh-bench -- SCENARIO [--docs N] [--secs N] [--json FILE]`
 
+mod figure;
+mod fill;
 mod http;
+mod join;
 mod machine;
 mod nodes;
 mod propagate;
+mod puts;
 mod rest;
 mod samples;
 
@@ -14,14 +18,18 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-const USAGE: &str =
-    "usage: peat-mesh-bench propagate [--docs N] [--json FILE] | rest [--secs N] [--json FILE]
+const USAGE: &str = "usage: peat-mesh-bench SCENARIO [--docs N] [--secs N] [--json FILE]
 
   propagate   write on one node, until a watcher on the other has it
+  join        an empty node joins; equal sets meet again; 1 % differ
+  puts        durable PUTs through HTTP from 64 clients
   rest        what two nodes send each other when nothing happens";
 
+#[derive(Clone, Copy)]
 enum Scenario {
     Propagate,
+    Join,
+    Puts,
     Rest,
 }
 
@@ -34,13 +42,15 @@ struct Arguments {
 
 fn arguments() -> Result<Arguments, String> {
     let mut words = std::env::args().skip(1);
-    let scenario = match words.next().as_deref() {
-        Some("propagate") => Scenario::Propagate,
-        Some("rest") => Scenario::Rest,
+    let (scenario, docs) = match words.next().as_deref() {
+        Some("propagate") => (Scenario::Propagate, 1_000),
+        Some("join") => (Scenario::Join, 100_000),
+        Some("puts") => (Scenario::Puts, 50_000),
+        Some("rest") => (Scenario::Rest, 0),
         Some(other) => return Err(format!("there is no scenario {other:?}")),
         None => return Err("no scenario is named".to_owned()),
     };
-    let mut arguments = Arguments { scenario, secs: 60, docs: 1_000, json: None };
+    let mut arguments = Arguments { scenario, secs: 60, docs, json: None };
     while let Some(option) = words.next() {
         let value = words.next().ok_or(format!("{option} needs a value"))?;
         match option.as_str() {
@@ -66,8 +76,11 @@ async fn main() -> ExitCode {
             return ExitCode::from(64);
         }
     };
+    let docs = arguments.docs.max(1);
     let report = match arguments.scenario {
-        Scenario::Propagate => propagate::run(arguments.docs.max(1)).await,
+        Scenario::Propagate => propagate::run(docs).await,
+        Scenario::Join => join::run(docs).await,
+        Scenario::Puts => puts::run(docs).await,
         Scenario::Rest => rest::run(arguments.secs.max(1)).await,
     };
     match report.and_then(|report| write(&report, arguments.json)) {

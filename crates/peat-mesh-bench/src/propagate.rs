@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use peat_mesh::service::Service;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::http::Client;
+use crate::machine;
 use crate::nodes::{Failed, pair};
 use crate::samples::Samples;
-use crate::{machine, nodes};
 
 /// Pause between two writes at the slow rate.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -17,29 +18,29 @@ const PAUSE: Duration = Duration::from_millis(5);
 type Seen = HashMap<String, Instant>;
 
 pub(crate) async fn run(docs: usize) -> Result<Value, Failed> {
-    let (first, second) = pair().await?;
+    let (formation, first, second) = pair().await?;
     println!("propagate: {docs} writes, one after the other, on one node; a watcher over SSE on the other\n");
     let mut report = vec![
-        machine::fsync(first.folder.path())?.report("the machine: one fdatasync of 4 KiB"),
+        machine::fsync(&formation.folder("first"))?.report("the machine: one fdatasync of 4 KiB"),
         machine::tcp_round_trip().await?.report("the machine: one round trip over TCP"),
     ];
     for (what, pause) in [("slowly", PAUSE), ("without a pause", Duration::ZERO)] {
         report.extend(measure(&first, &second, docs, what, pause).await?);
     }
-    first.service.shutdown().await;
-    second.service.shutdown().await;
+    first.shutdown().await;
+    second.shutdown().await;
     Ok(json!({"scenario": "propagate", "docs": docs, "results": report}))
 }
 
 async fn measure(
-    first: &nodes::Running,
-    second: &nodes::Running,
+    first: &Service,
+    second: &Service,
     docs: usize,
     what: &str,
     pause: Duration,
 ) -> Result<Vec<Value>, Failed> {
     let collection = what.replace(' ', "-");
-    let mut watcher = Client::connect(second.service.address()).await?;
+    let mut watcher = Client::connect(second.address()).await?;
     watcher.events(&format!("/api/v1/events?collection={collection}")).await?;
     let watching: JoinHandle<Result<Seen, Failed>> = tokio::spawn(async move {
         let mut seen = Seen::new();
@@ -52,7 +53,7 @@ async fn measure(
         }
         Ok(seen)
     });
-    let mut client = Client::connect(first.service.address()).await?;
+    let mut client = Client::connect(first.address()).await?;
     let mut begun = Vec::with_capacity(docs);
     let mut acknowledged = Samples::default();
     for number in 0..docs {

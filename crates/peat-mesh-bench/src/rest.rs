@@ -12,12 +12,12 @@ use super::nodes::{self, Failed};
 const SETTLED: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(secs: u64) -> Result<Value, Failed> {
-    let (first, second) = nodes::pair().await?;
+    let (_formation, first, second) = nodes::pair().await?;
     sleep(SETTLED).await;
     let began = Instant::now();
-    let path = look(first.service.handle())?;
+    let path = look(first.handle())?;
     sleep(Duration::from_secs(secs)).await;
-    let later = look(first.service.handle())?;
+    let later = look(first.handle())?;
     let minutes = began.elapsed().as_secs_f64() / 60.0;
     let per_minute = |bytes: u64| (bytes as f64 / minutes).round();
     let report = json!({
@@ -26,8 +26,8 @@ pub(crate) async fn run(secs: u64) -> Result<Value, Failed> {
         "bytes_received_per_minute": per_minute(later.bytes_received - path.bytes_received),
     });
     println!("{report:#}");
-    second.service.shutdown().await;
-    first.service.shutdown().await;
+    second.shutdown().await;
+    first.shutdown().await;
     Ok(report)
 }
 

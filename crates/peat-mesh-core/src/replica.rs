@@ -10,6 +10,8 @@
 mod cache;
 mod prepared;
 #[cfg(test)]
+mod prepared_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet};
@@ -338,7 +340,9 @@ impl Batch<'_> {
         };
         let chunk = match &job.work {
             // What a peer shipped of a document that is new here is stored as it came.
-            Work::Merge(shipped) | Work::Adopt { chunks: shipped, .. } if first && !missing => ChunkWrite::Replace(shipped.clone()),
+            Work::Merge(shipped) | Work::Adopt { chunks: shipped, .. } if first && !missing => {
+                ChunkWrite::Replace(shipped.clone())
+            }
             _ if first || loaded.wants_fold(new.len()) => ChunkWrite::Replace(loaded.document.save()),
             _ => ChunkWrite::Append(new.clone()),
         };
