@@ -58,7 +58,7 @@ pub const SEND_WINDOW_BYTES: usize = 4 * 1024 * 1024;
 /// Reads of documents in order to send them, for one connection at once.
 pub const ANSWERS_IN_FLIGHT_MAX: usize = 8;
 /// Documents read from the store in one such go.
-pub const ANSWER_BATCH_DOCUMENTS_MAX: usize = 64;
+pub const ANSWER_BATCH_DOCUMENTS_MAX: usize = 256;
 
 /// Largest message of the overlay in a frame, in bytes.
 pub const GOSSIP_BYTES_MAX: usize = 72 * 1024;
