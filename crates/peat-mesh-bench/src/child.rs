@@ -90,7 +90,6 @@ async fn obey(service: &Service, order: &str) -> Result<Value, Failed> {
             let is_fresh = |at_ms: u64| at_ms >= now_ms;
             until(service, *count, |peer| peer.in_step && peer.in_step_at_ms.is_some_and(is_fresh)).await
         }
-        ("seq", []) => Ok(json!({"seq": service.handle().last_seq()?})),
         _ => Err(format!("there is no order {order:?}").into()),
     }
 }

@@ -162,11 +162,6 @@ impl Node {
         number(&self.order(format!("holds {seq}")).await?["ms"])
     }
 
-    /// The number of its newest change.
-    pub(crate) async fn seq(&self) -> Result<u64, Failed> {
-        self.order("seq").await?["seq"].as_u64().ok_or_else(|| "a seq is no number".into())
-    }
-
     pub(crate) fn usage(&self) -> Result<Usage, Failed> {
         Usage::of(self.process.0.id())
     }
