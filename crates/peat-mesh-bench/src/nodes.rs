@@ -18,6 +18,8 @@ use crate::usage::Usage;
 /// Anything that ends a bench.
 pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
+/// How old what a node tells of its peers may be, with room to spare.
+const VIEW_AGE_MAX: Duration = Duration::from_millis(250);
 /// Longest wait for a node that stops.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
@@ -168,6 +170,8 @@ impl Node {
 
     /// What it has sent to its peers over the present connections.
     pub(crate) async fn traffic(&self) -> Result<Traffic, Failed> {
+        // The node renews what it tells of its peers every 100 ms.
+        tokio::time::sleep(VIEW_AGE_MAX).await;
         let answer = Client::connect(self.http).await?.get("/api/v1/peers").await?;
         let answer: Value = serde_json::from_slice(&answer)?;
         let peers = answer["peers"].as_array().ok_or("the node has no list of peers")?;
