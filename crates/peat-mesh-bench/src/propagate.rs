@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Times = HashMap<String, Instant>;
 
+/// A document, when its PUT was due, and how long that took.
+type Sent = (String, Instant, Duration);
+
 pub(crate) async fn run(docs: usize) -> Result<Report, Failed> {
     let loaded = docs * 10;
     let setup = format!(
@@ -75,7 +78,7 @@ async fn measure(
         Ok(seen)
     });
     let begin = Instant::now() + Duration::from_millis(100);
-    let mut writers: JoinSet<Result<Vec<(String, Instant, Duration)>, Failed>> = JoinSet::new();
+    let mut writers: JoinSet<Result<Vec<Sent>, Failed>> = JoinSet::new();
     for client in 0..clients {
         let mut connection = Client::connect(first.http).await?;
         writers.spawn(async move {
