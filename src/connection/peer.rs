@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use peat_mesh_core::ConnId;
+use peat_mesh_core::hub::Rule;
 use peat_mesh_core::io::{Closed, Input};
 use peat_mesh_core::limits;
 use peat_mesh_core::wire::{Decoder, Frame, HEADER_BYTES, WireError};
@@ -61,7 +62,8 @@ pub(super) async fn run(
         let why = match ended {
             End::Garbage(problem) => {
                 close(&connection, BROKEN_RULE, &problem.to_string());
-                Closed::Lost(format!("it sent what is not a frame: {problem}"))
+                let reason = format!("it sent what is not a frame: {problem}");
+                Closed::Broke { rule: Rule::Frame, reason }
             }
             End::Goodbye => {
                 close(&connection, GOODBYE, "goodbye");
@@ -73,7 +75,8 @@ pub(super) async fn run(
                     Ok(problem) => why(&problem),
                     Err(_) => {
                         close(&connection, BROKEN_RULE, "the stream has ended");
-                        Closed::Lost("it ended the stream and kept the connection".to_owned())
+                        let reason = "it ended the stream and kept the connection".to_owned();
+                        Closed::Broke { rule: Rule::HalfOpen, reason }
                     }
                 }
             }

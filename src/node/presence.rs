@@ -49,6 +49,14 @@ pub(super) fn tell(event: &Event, now_ms: u64) {
                 names(nodes, *count)
             );
         }
+        Event::Quarantined { peer, document, reason, bytes } => warn!(
+            %peer,
+            %document,
+            bytes,
+            "Quarantined a document as this peer sends it: {reason}. All else of the peer is taken, and the document \
+             comes from any other peer that has it. If no other has it, look at the peer's store and log, and write \
+             the document there again"
+        ),
         Event::NodeLeft { node } => debug!(node = %node.name, "Node left the formation"),
         Event::NodeReachable { node, after_ms: None } => {
             debug!(node = %node.name, "Node known in the formation")

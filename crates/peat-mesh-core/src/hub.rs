@@ -11,9 +11,15 @@ mod link;
 mod neighbours;
 mod peers;
 mod presence;
+mod quarantine;
+#[cfg(test)]
+mod quarantine_tests;
 mod reconcile;
 #[cfg(test)]
 mod redial_tests;
+#[cfg(test)]
+mod rig;
+mod rules;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -28,6 +34,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 pub use peers::{PeerState, PeerView};
+pub use quarantine::Quarantined;
+pub use rules::{Faults, Rule};
 
 use crate::catalog::Catalog;
 use crate::id::{ConnId, EndpointId, NodeName};
@@ -51,6 +59,8 @@ pub struct Hub {
     leaving: leaving::Leaving,
     presence: presence::Presence,
     scopes: scope::Scopes,
+    broken_rules: rules::Counts,
+    quarantine: quarantine::Quarantine,
     effects: Vec<Effect>,
 }
 
@@ -70,6 +80,8 @@ impl Hub {
             leaving: leaving::Leaving::default(),
             presence: presence::Presence::default(),
             scopes: scope::Scopes::default(),
+            broken_rules: rules::Counts::default(),
+            quarantine: quarantine::Quarantine::default(),
             effects: Vec::new(),
         }
     }
@@ -96,6 +108,9 @@ impl Hub {
             }
             Input::Received { conn, frame } => self.received(now_ms, conn, frame),
             Input::Sent { conn, bytes } => self.sent(now_ms, conn, bytes),
+            Input::Closed { conn, why: Closed::Broke { rule, reason } } => {
+                self.ended_broken(now_ms, conn, rule, reason);
+            }
             Input::Closed { conn, why } => self.closed(now_ms, conn, why),
             Input::Committed(outcomes) => self.committed(now_ms, outcomes),
             Input::Answered { conn, answer } => self.answered(now_ms, conn, answer),
@@ -203,7 +218,7 @@ impl Hub {
         match frame {
             Frame::Hello(_) => {
                 let reason = "a second hello on one connection".to_owned();
-                self.close_broken(now_ms, conn, reason);
+                self.close_broken(now_ms, conn, Rule::Opening, reason);
             }
             Frame::Scope(scope) => self.scope_said(now_ms, conn, &scope),
             // Sent before the peer knew that this link has bounds: it begins again when it knows.
@@ -228,6 +243,7 @@ impl Hub {
                 let catalog = self.scopes.catalog(&self.catalog, &link.crossing);
                 let mut reply = reconcile::compare_items(catalog, &ranges);
                 link.crossing.cut(now_ms, &self.catalog, &ranges, &mut reply);
+                self.quarantine.cut(now_ms, &link.name, &ranges, &mut reply);
                 self.reply(now_ms, conn, reply);
             }
             Frame::Fetch(positions) => {
@@ -250,6 +266,7 @@ impl Hub {
             }
             Frame::Changes(mut changes) => {
                 link.crossing.admit(&mut changes.documents);
+                self.quarantine.filter(now_ms, &link.name, &mut changes);
                 if changes.documents.is_empty() {
                     return;
                 }
@@ -260,11 +277,5 @@ impl Hub {
             }
             Frame::Presence(records) => self.presence_received(now_ms, conn, records),
         }
-    }
-
-    fn close_broken(&mut self, now_ms: u64, conn: ConnId, reason: String) {
-        // As if the peer had gone, so that the table notes the reason and backs off.
-        self.closed(now_ms, conn, Closed::Lost(reason.clone()));
-        self.effects.push(Effect::Close { conn, reason: CloseReason::BrokenRule(reason) });
     }
 }

@@ -82,6 +82,24 @@ pub const DIAL_RETRY_MS_MAX: u64 = 15_000;
 pub const DIAL_RETRY_RECENT_MS_MAX: u64 = 2_000;
 /// … which it counts as for this long, in milliseconds.
 pub const DIAL_RECENT_MS: u64 = 600_000;
+/// A peer that breaks a second rule soon after the first one is neither dialled nor taken for this long, in
+/// milliseconds. It doubles with each further one …
+pub const BROKEN_WAIT_MS_MIN: u64 = 1_000;
+/// … up to this, in milliseconds.
+pub const BROKEN_WAIT_MS_MAX: u64 = 300_000;
+/// A peer that broke no rule for this long begins anew, in milliseconds.
+pub const BROKEN_FORGET_MS: u64 = 600_000;
+/// Most documents in quarantine, over all peers …
+pub const QUARANTINE_COUNT_MAX: usize = 1024;
+/// … and for one peer.
+pub const QUARANTINE_PER_PEER_COUNT_MAX: usize = 256;
+/// Most forms of one document of one peer that are remembered as refused. When there are so many, no further one is
+/// looked at …
+pub const QUARANTINE_HASHES_COUNT_MAX: usize = 8;
+/// … for this long, in milliseconds.
+pub const QUARANTINE_REST_MS: u64 = 600_000;
+/// How often a peer is asked for the same refused state of a document, in milliseconds.
+pub const QUARANTINE_ASK_MS: u64 = 60_000;
 /// How long the node that is not the preferred dialler of a pair waits for the other, in milliseconds.
 pub const DIAL_GRACE_MS: u64 = 300;
 /// How often connected peers compare fingerprints, in milliseconds.
@@ -137,6 +155,7 @@ const _: () = {
     assert!(CHANGES_FRAME_BYTES_TARGET < SEND_WINDOW_BYTES);
     assert!(SEND_WINDOW_BYTES < FRAME_BYTES_MAX);
     assert!(PRESENCE_WINDOW_BYTES < SEND_WINDOW_BYTES);
+    assert!(BROKEN_WAIT_MS_MAX < BROKEN_FORGET_MS);
     assert!(RANGE_ITEMS_MAX <= ITEMS_PER_FRAME_MAX);
     assert!(COLLECTION_BYTES_MAX + 1 + DOCUMENT_ID_BYTES_MAX <= u16::MAX as usize);
 };

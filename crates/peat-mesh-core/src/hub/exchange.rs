@@ -22,7 +22,10 @@ impl Hub {
         }
         let whole = reply.whole.into_iter().filter(|doc| link.crossing.may_send(doc)).collect::<Vec<_>>();
         whole.into_iter().for_each(|doc| link.ask(Request::Whole(doc)));
-        for frame in reply.frames {
+        let mut frames = reply.frames;
+        let catalog = self.scopes.catalog(&self.catalog, &link.crossing);
+        self.quarantine.claim(now_ms, &link.name, catalog, &mut frames);
+        for frame in frames {
             self.send(conn, frame.encode());
         }
         self.pump(conn);
@@ -67,6 +70,14 @@ impl Hub {
         if let Some(inbound) = self.inbound.get_mut(from) {
             inbound.merged += 1;
         }
+        match result {
+            Ok(written) if written.seq.is_some() && !written.missing => self.quarantine.release(from, doc),
+            Ok(_) => {}
+            Err(WriteError::Refused { reason, chunks, .. }) => {
+                self.refused(now_ms, conn, from, (doc, chunks.as_ref(), reason));
+            }
+            Err(_) => {}
+        }
         let Some(link) = self.links.get_mut(&conn) else {
             self.forget_inbound(from);
             return;
@@ -81,10 +92,8 @@ impl Hub {
                 self.send(conn, Frame::Want(vec![want]).encode());
             }
             Ok(_) => {}
-            Err(problem @ WriteError::Refused { .. }) => {
-                self.close_broken(now_ms, conn, format!("it sent changes that were refused: {problem}"));
-            }
-            // Nothing the peer could do about it; the next reconciliation tries again.
+            // A refusal is dealt with above. Nothing the peer could do about the rest; the next reconciliation
+            // tries again.
             Err(_) => {}
         }
     }

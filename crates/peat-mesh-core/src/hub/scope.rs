@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
-use super::Hub;
 use super::reconcile::Reply;
+use super::{Hub, Rule};
 use crate::answer::Request;
 use crate::catalog::{Catalog, Position, Prefix};
 use crate::heads::Heads;
@@ -240,7 +240,7 @@ impl Hub {
             Crossing::Open => Scope::ALL,
             Crossing::Bound(_) => {
                 let reason = "a second scope on one connection".to_owned();
-                return self.close_broken(now_ms, conn, reason);
+                return self.close_broken(now_ms, conn, Rule::Opening, reason);
             }
         };
         let answers = matches!(link.crossing, Crossing::Open);
