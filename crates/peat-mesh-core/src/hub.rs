@@ -14,6 +14,7 @@ mod presence;
 mod quarantine;
 #[cfg(test)]
 mod quarantine_tests;
+mod queue;
 mod reconcile;
 #[cfg(test)]
 mod redial_tests;
@@ -23,6 +24,7 @@ mod rules;
 mod scope;
 #[cfg(test)]
 mod tests;
+mod unsendable;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -61,6 +63,7 @@ pub struct Hub {
     scopes: scope::Scopes,
     broken_rules: rules::Counts,
     quarantine: quarantine::Quarantine,
+    unsendable: unsendable::Unsendable,
     effects: Vec<Effect>,
 }
 
@@ -82,6 +85,7 @@ impl Hub {
             scopes: scope::Scopes::default(),
             broken_rules: rules::Counts::default(),
             quarantine: quarantine::Quarantine::default(),
+            unsendable: unsendable::Unsendable::default(),
             effects: Vec::new(),
         }
     }
@@ -253,7 +257,7 @@ impl Hub {
             }
             Frame::Want(wants) => {
                 link.touch(now_ms);
-                self.wanted(conn, wants);
+                self.wanted(now_ms, conn, wants);
             }
             Frame::Gossip { is_large, bytes } => {
                 // What is no part of the overlay is not let into it.

@@ -276,6 +276,15 @@ pub enum Event {
         /// The size of what was refused, in bytes.
         bytes: u64,
     },
+    /// A document of this node cannot be sent to a peer. Told once for each state of the document.
+    Unsendable {
+        /// To whom.
+        peer: NodeName,
+        /// Which document.
+        document: DocId,
+        /// Why, in words.
+        reason: String,
+    },
     /// Another process runs with this node's name and secret.
     SelfElsewhere {
         /// How that was noticed, in words.

@@ -60,6 +60,20 @@ pub const ANSWERS_IN_FLIGHT_MAX: usize = 8;
 /// Documents read from the store in one such go.
 pub const ANSWER_BATCH_DOCUMENTS_MAX: usize = 64;
 
+/// Answers to comparisons are given to a connection only while less than this is unsent, in bytes, so that a fresh
+/// change does not wait behind more of them. What was read waits in the hub.
+pub const REPAIR_WINDOW_BYTES: usize = 256 * 1024;
+/// Of a document that is larger than an answer, about so much is read in one go, in bytes.
+pub const LARGE_ANSWER_BYTES_TARGET: usize = 2 * 1024 * 1024;
+/// Most documents that wait to be read for one connection; the rest is left to the next comparison.
+pub const QUEUE_DOCUMENTS_COUNT_MAX: usize = 128 * 1024;
+/// What the requests for them may take beside that, for the hashes and names in them, in bytes.
+pub const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A document with a change that does not fit a frame is not read again for this long, in milliseconds.
+pub const UNSENDABLE_REST_MS: u64 = 60_000;
+/// Most such documents that are remembered.
+pub const UNSENDABLE_COUNT_MAX: usize = 1024;
+
 /// Largest message of the overlay in a frame, in bytes.
 pub const GOSSIP_BYTES_MAX: usize = 72 * 1024;
 
@@ -154,6 +168,7 @@ const _: () = {
     assert!(DOCUMENT_JSON_BYTES_MAX * 2 <= FRAME_BYTES_MAX);
     assert!(CHANGES_FRAME_BYTES_TARGET < SEND_WINDOW_BYTES);
     assert!(SEND_WINDOW_BYTES < FRAME_BYTES_MAX);
+    assert!(REPAIR_WINDOW_BYTES < SEND_WINDOW_BYTES / 2);
     assert!(PRESENCE_WINDOW_BYTES < SEND_WINDOW_BYTES);
     assert!(BROKEN_WAIT_MS_MAX < BROKEN_FORGET_MS);
     assert!(RANGE_ITEMS_MAX <= ITEMS_PER_FRAME_MAX);

@@ -21,7 +21,11 @@ impl Hub {
             link.touch(now_ms);
         }
         let whole = reply.whole.into_iter().filter(|doc| link.crossing.may_send(doc)).collect::<Vec<_>>();
-        whole.into_iter().for_each(|doc| link.ask(Request::Whole(doc)));
+        for doc in whole {
+            if !self.unsendable.rests(now_ms, &doc, self.catalog.heads(&doc)) {
+                link.ask(Request::Whole(doc));
+            }
+        }
         let mut frames = reply.frames;
         let catalog = self.scopes.catalog(&self.catalog, &link.crossing);
         self.quarantine.claim(now_ms, &link.name, catalog, &mut frames);
@@ -31,8 +35,13 @@ impl Hub {
         self.pump(conn);
     }
 
-    /// Reads more documents for a peer while its window is open.
+    /// Gives a peer more of what was read for it, and reads more, while its window is open.
     pub(super) fn pump(&mut self, conn: ConnId) {
+        while let Some(link) = self.links.get_mut(&conn)
+            && let Some(frame) = link.held.next(link.unsent_bytes)
+        {
+            self.send(conn, frame);
+        }
         let Some(link) = self.links.get_mut(&conn) else {
             return;
         };
@@ -45,16 +54,15 @@ impl Hub {
         let Some(link) = self.links.get_mut(&conn) else {
             return;
         };
-        link.answered(now_ms, answer.rest);
+        link.answered(now_ms, answer.rest, answer.is_begun);
         let (mut changes, mut wants) = (answer.changes, answer.wants);
         // The bounds may have come while the documents were read.
         changes.retain(|(doc, _)| link.crossing.may_send(doc));
         let mut frames = audience::pack(changes, true, &[]);
         wants.retain(|want| link.crossing.may_receive(&want.doc));
         frames.extend(reconcile::wants(wants));
-        for frame in frames {
-            self.send(conn, frame.encode());
-        }
+        frames.iter().for_each(|frame| link.held.push(frame.encode()));
+        self.unsendable(now_ms, conn, answer.failed);
         self.pump(conn);
     }
 

@@ -4,7 +4,8 @@ use rand::{Rng, RngExt};
 
 use super::peers::PeerView;
 use super::presence::LinkPresence;
-use super::reconcile::{Queue, Reply, compare_all};
+use super::queue::{Held, Queue};
+use super::reconcile::{Reply, compare_all};
 use super::scope::Crossing;
 use crate::answer::Request;
 use crate::catalog::{Catalog, Prefix, Summary};
@@ -56,6 +57,10 @@ pub(super) struct Link {
     /// Since when nobody needs it, as far as this node knows.
     pub(super) unneeded_since_ms: Option<u64>,
     queue: Queue,
+    /// Answers that wait until little is unsent.
+    pub(super) held: Held,
+    /// What it cannot be sent, in words.
+    pub(super) unsendable: Option<String>,
     answers_in_flight: usize,
     /// The peer's probe: its round, what it said, and the number of changes that came before it. It is
     /// answered when those are on disk, so that nothing is asked for twice.
@@ -96,6 +101,8 @@ impl Link {
             gossips: false,
             unneeded_since_ms: None,
             queue: Queue::default(),
+            held: Held::default(),
+            unsendable: None,
             answers_in_flight: 0,
             waiting_probe: None,
             // One side asks first; the other follows only if nothing came.
@@ -129,10 +136,10 @@ impl Link {
         view.documents_received = self.received_documents;
         view.documents_repaired = self.repaired_documents;
         view.bytes_sent = self.sent_bytes;
-        view.bytes_unsent = self.unsent_bytes as u64;
+        view.bytes_unsent = (self.unsent_bytes + self.held.bytes) as u64;
         view.silent_since_ms = self.presence.silent_since_ms;
         view.scope = self.crossing.describe();
-        view.last_error = self.crossing.complaint().or(view.last_error.take());
+        view.last_error = self.crossing.complaint().or(self.unsendable.clone()).or(view.last_error.take());
     }
 
     /// Whether not everything may cross. Such a link is no way for what others pass on.
@@ -158,7 +165,7 @@ impl Link {
     }
 
     pub(super) fn is_answering(&self) -> bool {
-        self.answers_in_flight > 0 || self.queue.len() > 0
+        self.answers_in_flight > 0 || self.queue.len() > 0 || !self.held.is_empty()
     }
 
     /// A difference was seen: compare again once it is dealt with.
@@ -201,21 +208,24 @@ impl Link {
 
     /// The next documents to read for this peer, if its window has room.
     pub(super) fn next_requests(&mut self) -> Option<Vec<Request>> {
-        if self.queue.len() == 0
+        if !self.queue.is_ready()
             || self.answers_in_flight >= limits::ANSWERS_IN_FLIGHT_MAX
-            || self.unsent_bytes >= limits::SEND_WINDOW_BYTES / 2
+            || self.unsent_bytes + self.held.bytes >= limits::SEND_WINDOW_BYTES / 2
         {
             return None;
         }
         self.answers_in_flight += 1;
-        Some(self.queue.take(limits::ANSWER_BATCH_DOCUMENTS_MAX))
+        Some(self.queue.take())
     }
 
-    pub(super) fn answered(&mut self, now_ms: u64, rest: Vec<Request>) {
+    pub(super) fn answered(&mut self, now_ms: u64, rest: Vec<Request>, is_begun: bool) {
         self.answers_in_flight = self.answers_in_flight.saturating_sub(1);
         self.owed_at_ms = now_ms;
         self.answer_unsent = true;
-        self.queue.put_back(rest);
+        self.queue.put_back(rest, is_begun);
+        if self.answers_in_flight == 0 {
+            self.queue.nothing_is_read();
+        }
         self.touch(now_ms);
     }
 

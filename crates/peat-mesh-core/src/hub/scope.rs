@@ -272,11 +272,13 @@ impl Hub {
     }
 
     /// Sends to a peer what it asked for, as far as it may have it.
-    pub(super) fn wanted(&mut self, conn: ConnId, wants: Vec<Want>) {
+    pub(super) fn wanted(&mut self, now_ms: u64, conn: ConnId, wants: Vec<Want>) {
         let Some(link) = self.links.get_mut(&conn) else { return };
         // What is not here is not worth remembering, so the catalog bounds what a peer can ask for.
         for want in wants {
-            if self.catalog.heads(&want.doc).is_some() && link.crossing.may_send(&want.doc) {
+            let heads = self.catalog.heads(&want.doc);
+            let is_vain = heads.is_none() || self.unsendable.rests(now_ms, &want.doc, heads);
+            if !is_vain && link.crossing.may_send(&want.doc) {
                 link.ask(Request::Want(want));
             }
         }
