@@ -6,9 +6,15 @@
 mod arrival;
 mod audience;
 mod exchange;
+#[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
+mod hostile_tests;
 mod leaving;
 mod link;
 mod neighbours;
+mod offered;
+mod patience;
 mod peers;
 mod presence;
 mod quarantine;
@@ -39,7 +45,7 @@ pub use peers::{PeerState, PeerView};
 pub use quarantine::Quarantined;
 pub use rules::{Faults, Rule};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Prefix};
 use crate::id::{ConnId, EndpointId, NodeName};
 use crate::io::{CloseReason, Closed, Effect, Event, Input};
 use crate::limits;
@@ -166,8 +172,17 @@ impl Hub {
 
     fn send(&mut self, conn: ConnId, frame: Bytes) {
         if let Some(link) = self.links.get_mut(&conn) {
+            link.patience.gave(self.leaving.now_ms);
             link.unsent_bytes += limits::frame_cost_bytes(frame.len());
             self.effects.push(Effect::Send { conn, frame });
+        }
+    }
+
+    /// Sends a frame that a comparison may refer to.
+    fn say(&mut self, conn: ConnId, frame: &Frame) {
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.said(self.leaving.now_ms, frame);
+            self.send(conn, frame.encode());
         }
     }
 
@@ -195,6 +210,7 @@ impl Hub {
             }
         }
         self.let_go(now_ms);
+        self.lose_patience(now_ms);
         let mut replies = Vec::new();
         for (conn, link) in self.links.iter_mut().filter(|(_, link)| link.crossing.is_settled()) {
             let inbound = self.inbound.get(&link.name).copied().unwrap_or_default();
@@ -219,6 +235,9 @@ impl Hub {
         let Some(link) = self.links.get_mut(&conn) else {
             return;
         };
+        if let Some(reason) = link.hear(&frame) {
+            return self.close_broken(now_ms, conn, Rule::Unoffered, reason);
+        }
         match frame {
             Frame::Hello(_) => {
                 let reason = "a second hello on one connection".to_owned();
@@ -233,7 +252,15 @@ impl Hub {
             | Frame::Fetch(_)
                 if !link.crossing.is_settled() => {}
             Frame::Probe { round, all } => {
-                link.probed(round, all, self.inbound.get(&link.name).copied().unwrap_or_default());
+                let inbound = self.inbound.get(&link.name).copied().unwrap_or_default();
+                let mine = self.scopes.catalog(&self.catalog, &link.crossing).summary(Prefix::ALL);
+                let may_differ = link.is_scoped() || self.quarantine.has_any(&link.name);
+                if all != mine
+                    && let Some(reason) = link.compared(now_ms, all, inbound, may_differ)
+                {
+                    return self.close_broken(now_ms, conn, Rule::Rounds, reason);
+                }
+                link.probed(round, all, inbound);
             }
             Frame::InStep { round } => link.in_step(now_ms, round),
             Frame::Ranges(groups) => {

@@ -103,6 +103,18 @@ pub const BROKEN_WAIT_MS_MIN: u64 = 1_000;
 pub const BROKEN_WAIT_MS_MAX: u64 = 300_000;
 /// A peer that broke no rule for this long begins anew, in milliseconds.
 pub const BROKEN_FORGET_MS: u64 = 600_000;
+/// Ranges, documents and changes that a peer may name between two questions of this node beyond what it was offered.
+/// Frames that come twice or late are within this.
+pub const UNOFFERED_COUNT_MAX: u64 = 8 * 1024;
+/// Comparisons that a peer may begin in a row without anything coming of it …
+pub const ROUNDS_FUTILE_COUNT_MAX: u32 = 64;
+/// … with one more for each such time, in milliseconds. Whoever waits ever longer is within this.
+pub const ROUND_FUTILE_EVERY_MS: u64 = RECONCILE_EVERY_MS / 2;
+/// How long a peer may take nothing of what it is sent, in milliseconds.
+pub const NOT_READING_MS_MAX: u64 = 120_000;
+/// How long a peer may say nothing to a comparison, in milliseconds. A slow disk with all that may be on the way to
+/// it takes less.
+pub const NOT_ANSWERING_MS_MAX: u64 = 300_000;
 /// Most documents in quarantine, over all peers …
 pub const QUARANTINE_COUNT_MAX: usize = 1024;
 /// … and for one peer.

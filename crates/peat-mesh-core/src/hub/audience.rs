@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Hub;
+use super::link::Link;
 use crate::id::{ConnId, DocId, NodeTag};
 use crate::io::Effect;
 use crate::limits;
@@ -27,6 +28,9 @@ impl Hub {
                 Some((last, documents)) if *last == source => documents.push((doc, written.new)),
                 _ => pushes.push((source, vec![(doc, written.new)])),
             }
+        }
+        if !pushes.is_empty() {
+            self.links.values_mut().for_each(Link::moved);
         }
         for (source, documents) in pushes {
             self.push(now_ms, &source, documents);
@@ -102,6 +106,7 @@ impl Hub {
                 if link.skipped || is_full {
                     link.skipped = true;
                 } else {
+                    link.said(self.leaving.now_ms, &frame);
                     self.send(*conn, bytes.clone());
                 }
             }

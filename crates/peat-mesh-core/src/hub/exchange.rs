@@ -29,8 +29,8 @@ impl Hub {
         let mut frames = reply.frames;
         let catalog = self.scopes.catalog(&self.catalog, &link.crossing);
         self.quarantine.claim(now_ms, &link.name, catalog, &mut frames);
-        for frame in frames {
-            self.send(conn, frame.encode());
+        for frame in &frames {
+            self.say(conn, frame);
         }
         self.pump(conn);
     }
@@ -54,14 +54,18 @@ impl Hub {
         let Some(link) = self.links.get_mut(&conn) else {
             return;
         };
-        link.answered(now_ms, answer.rest, answer.is_begun);
+        let bytes = answer.changes.iter().map(|(_, chunks)| chunks.len()).sum();
+        link.answered(now_ms, answer.rest, answer.is_begun, bytes);
         let (mut changes, mut wants) = (answer.changes, answer.wants);
         // The bounds may have come while the documents were read.
         changes.retain(|(doc, _)| link.crossing.may_send(doc));
         let mut frames = audience::pack(changes, true, &[]);
         wants.retain(|want| link.crossing.may_receive(&want.doc));
         frames.extend(reconcile::wants(wants));
-        frames.iter().for_each(|frame| link.held.push(frame.encode()));
+        for frame in &frames {
+            link.said(now_ms, frame);
+            link.held.push(frame.encode());
+        }
         self.unsendable(now_ms, conn, answer.failed);
         self.pump(conn);
     }
@@ -97,7 +101,7 @@ impl Hub {
             Ok(written) if written.missing => {
                 let heads = first_heads(&written.heads);
                 let want = link.crossing.want(doc.clone(), heads);
-                self.send(conn, Frame::Want(vec![want]).encode());
+                self.say(conn, &Frame::Want(vec![want]));
             }
             Ok(_) => {}
             // A refusal is dealt with above. Nothing the peer could do about the rest; the next reconciliation

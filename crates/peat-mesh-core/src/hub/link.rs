@@ -2,6 +2,8 @@
 
 use rand::{Rng, RngExt};
 
+use super::offered::{Offered, Rounds};
+use super::patience::Patience;
 use super::peers::PeerView;
 use super::presence::LinkPresence;
 use super::queue::{Held, Queue};
@@ -61,6 +63,11 @@ pub(super) struct Link {
     pub(super) held: Held,
     /// What it cannot be sent, in words.
     pub(super) unsendable: Option<String>,
+    offered: Offered,
+    rounds: Rounds,
+    pub(super) patience: Patience,
+    /// What the peer last said that it has.
+    theirs: Option<Summary>,
     answers_in_flight: usize,
     /// The peer's probe: its round, what it said, and the number of changes that came before it. It is
     /// answered when those are on disk, so that nothing is asked for twice.
@@ -103,6 +110,10 @@ impl Link {
             queue: Queue::default(),
             held: Held::default(),
             unsendable: None,
+            offered: Offered::default(),
+            rounds: Rounds::new(now_ms),
+            patience: Patience::default(),
+            theirs: None,
             answers_in_flight: 0,
             waiting_probe: None,
             // One side asks first; the other follows only if nothing came.
@@ -125,7 +136,8 @@ impl Link {
 
     /// When this link needs the time next. A probe that waits for the disk needs a commit instead.
     pub(super) fn next_wakeup(&self) -> Option<u64> {
-        (self.probe_after.is_none() && self.crossing.is_settled()).then_some(self.probe_at_ms)
+        let probe = (self.probe_after.is_none() && self.crossing.is_settled()).then_some(self.probe_at_ms);
+        probe.into_iter().chain(self.patience.until_ms()).min()
     }
 
     pub(super) fn describe(&self, inbound: Inbound, view: &mut PeerView) {
@@ -218,11 +230,11 @@ impl Link {
         Some(self.queue.take())
     }
 
-    pub(super) fn answered(&mut self, now_ms: u64, rest: Vec<Request>, is_begun: bool) {
+    pub(super) fn answered(&mut self, now_ms: u64, rest: Vec<Request>, is_begun: bool, bytes: usize) {
         self.answers_in_flight = self.answers_in_flight.saturating_sub(1);
         self.owed_at_ms = now_ms;
         self.answer_unsent = true;
-        self.queue.put_back(rest, is_begun);
+        self.queue.put_back(rest, is_begun, bytes);
         if self.answers_in_flight == 0 {
             self.queue.nothing_is_read();
         }
@@ -232,6 +244,7 @@ impl Link {
     pub(super) fn sent(&mut self, now_ms: u64, bytes: usize) {
         self.unsent_bytes = self.unsent_bytes.saturating_sub(bytes);
         self.sent_bytes += bytes as u64;
+        self.patience.left(now_ms, self.unsent_bytes);
         if self.unsent_bytes == 0 && std::mem::take(&mut self.answer_unsent) {
             self.owed_at_ms = now_ms;
         }
@@ -259,6 +272,44 @@ impl Link {
             self.futile = 0;
             self.in_step_at_ms = Some(now_ms);
         }
+    }
+
+    /// A frame is on its way out that the peer's comparisons may refer to.
+    pub(super) fn said(&mut self, now_ms: u64, frame: &Frame) {
+        self.offered.sent(frame);
+        match frame {
+            Frame::Changes(_) => self.rounds.moved(),
+            Frame::Probe { .. } | Frame::Scope(_) => self.patience.asked(now_ms),
+            _ => {}
+        }
+    }
+
+    /// A frame came in; what is wrong with it, in words.
+    pub(super) fn hear(&mut self, frame: &Frame) -> Option<String> {
+        if !matches!(frame, Frame::Presence(_) | Frame::Gossip { .. }) {
+            self.patience.heard();
+        }
+        if self.crossing.is_settled() { self.offered.received(frame) } else { None }
+    }
+
+    /// Something was written here.
+    pub(super) fn moved(&mut self) {
+        self.rounds.moved();
+    }
+
+    /// The peer began a comparison that finds a difference; what is wrong with that, in words.
+    pub(super) fn compared(
+        &mut self,
+        now_ms: u64,
+        theirs: Summary,
+        inbound: Inbound,
+        may_differ: bool,
+    ) -> Option<String> {
+        if !inbound.is_idle() {
+            self.rounds.moved();
+        }
+        let is_other = self.theirs.replace(theirs) != Some(theirs);
+        self.rounds.round(now_ms, may_differ && is_other)
     }
 
     pub(super) fn probed(&mut self, round: u32, all: Summary, inbound: Inbound) {

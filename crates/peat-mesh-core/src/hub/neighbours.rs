@@ -76,7 +76,7 @@ impl Hub {
             link.skipped = true;
             return;
         }
-        self.send(conn, Frame::Gossip { is_large: self.peers.is_large, bytes }.encode());
+        self.say(conn, &Frame::Gossip { is_large: self.peers.is_large, bytes });
     }
 
     /// A frame that the overlay brought, as if the neighbour had sent it itself.

@@ -1,7 +1,7 @@
 //! What one peer is still to be sent by comparing: documents to be read, and frames that were made of them.
 //!
 //! Both are bounded. A request that finds the queue full is left to the next comparison. Documents larger than an
-//! answer have a lane of their own: one of them at a time is read, piece by piece, in turn with all the others. What
+//! answer have a lane of their own: one of them at a time is read, piece by piece, and they get as many bytes as all the others. What
 //! was read is given to the connection a little at a time, so that a fresh change does not wait behind it.
 
 use std::collections::{HashMap, VecDeque};
@@ -23,8 +23,8 @@ pub(super) struct Queue {
     bytes: usize,
     /// The begun document that is being read.
     reading: Option<DocId>,
-    /// Whether the next turn is that of a begun document.
-    is_turn_of_begun: bool,
+    /// How many bytes more begun documents were given lately than the others.
+    ahead_bytes: usize,
 }
 
 impl Queue {
@@ -65,10 +65,13 @@ impl Queue {
         true
     }
 
-    /// Takes back what an answer did not come to. `is_begun` when that answer was about a begun document.
-    pub(super) fn put_back(&mut self, requests: Vec<Request>, is_begun: bool) {
+    /// Takes back what an answer of this size did not come to. `is_begun` when it was about a begun document.
+    pub(super) fn put_back(&mut self, requests: Vec<Request>, is_begun: bool, bytes: usize) {
         if is_begun {
             self.reading = None;
+            self.ahead_bytes += bytes;
+        } else {
+            self.ahead_bytes = self.ahead_bytes.saturating_sub(bytes);
         }
         for request in requests.into_iter().rev() {
             let doc = request.doc().clone();
@@ -92,8 +95,7 @@ impl Queue {
     /// The next documents to read, in one go.
     pub(super) fn take(&mut self) -> Vec<Request> {
         let may_begin = self.reading.is_none() && !self.begun.is_empty();
-        let is_begun = may_begin && (self.is_turn_of_begun || self.order.is_empty());
-        self.is_turn_of_begun = !is_begun;
+        let is_begun = may_begin && (self.ahead_bytes == 0 || self.order.is_empty());
         let docs: Vec<DocId> = if is_begun {
             self.begun.pop_front().into_iter().collect()
         } else {
@@ -192,20 +194,23 @@ mod tests {
     }
 
     #[test]
-    fn a_begun_document_takes_turns_with_the_others_and_only_one_is_read_at_a_time() {
+    fn begun_documents_get_as_many_bytes_as_the_others_and_one_is_read_at_a_time() {
         let mut queue = Queue::default();
-        (0..200).for_each(|number| queue.push(Request::Whole(doc(number))));
+        (0..300).for_each(|number| queue.push(Request::Whole(doc(number))));
         let rest = |number| Request::Rest { doc: doc(number), have: Vec::new() };
-        queue.put_back(vec![rest(1_000), rest(1_001)], false);
-        assert_eq!(queue.take().len(), limits::ANSWER_BATCH_DOCUMENTS_MAX);
+        let is_rest = |requests: &[Request]| matches!(requests, [Request::Rest { .. }]);
+        queue.put_back(vec![rest(1_000), rest(1_001)], false, 0);
         let begun = queue.take();
-        assert!(matches!(begun[..], [Request::Rest { .. }]), "{begun:?}");
-        assert_eq!(queue.take().len(), limits::ANSWER_BATCH_DOCUMENTS_MAX);
+        assert!(is_rest(&begun), "{begun:?}");
         assert_eq!(queue.take().len(), limits::ANSWER_BATCH_DOCUMENTS_MAX, "the other one has to wait");
         // Asked for again while it is read: it goes on from where it is.
         queue.push(Request::Whole(begun[0].doc().clone()));
-        queue.put_back(begun, true);
-        assert!(matches!(queue.take()[..], [Request::Rest { .. }]));
-        assert_eq!(queue.len(), 200 + 2 - 3 * limits::ANSWER_BATCH_DOCUMENTS_MAX - 1);
+        queue.put_back(begun, true, 1_000);
+        assert_eq!(queue.take().len(), limits::ANSWER_BATCH_DOCUMENTS_MAX);
+        queue.put_back(Vec::new(), false, 600);
+        assert_eq!(queue.take().len(), limits::ANSWER_BATCH_DOCUMENTS_MAX);
+        queue.put_back(Vec::new(), false, 600);
+        assert!(is_rest(&queue.take()));
+        assert_eq!(queue.len(), 300 + 2 - 3 * limits::ANSWER_BATCH_DOCUMENTS_MAX - 1);
     }
 }

@@ -141,6 +141,14 @@ impl Hub {
         self.peers.broke_rule(now_ms, peer);
     }
 
+    /// Ends the connections of those who do not do their part for too long.
+    pub(super) fn lose_patience(&mut self, now_ms: u64) {
+        let over = self.links.iter().filter_map(|(conn, link)| Some((*conn, link.patience.is_over(now_ms)?)));
+        for (conn, (rule, reason)) in over.collect::<Vec<_>>() {
+            self.close_broken(now_ms, conn, rule, reason);
+        }
+    }
+
     /// Whether a peer that connects is still to be kept away. Says so to it.
     pub(super) fn keeps_away(&mut self, now_ms: u64, conn: ConnId, peer: EndpointId) -> bool {
         let Some(refusal) = self.peers.refusal(now_ms, peer) else { return false };

@@ -228,7 +228,7 @@ impl Hub {
         let kept = (link.is_kept && self.peers.keeps_neighbours()).then_some(Scope::ALL);
         if let Some(scope) = self.scopes.links.of(&link.name).cloned().or(kept) {
             link.crossing = Crossing::Asked(scope.clone());
-            self.send(conn, Frame::Scope(scope).encode());
+            self.say(conn, &Frame::Scope(scope));
         }
     }
 
@@ -257,7 +257,7 @@ impl Hub {
         link.crossing = Crossing::Bound(bounds);
         link.begin_again(now_ms);
         if answers {
-            self.send(conn, Frame::Scope(mine).encode());
+            self.say(conn, &Frame::Scope(mine));
         }
     }
 
