@@ -15,7 +15,10 @@ impl Hub {
     pub(super) fn committed(&mut self, now_ms: u64, outcomes: Vec<Outcome>) {
         let mut pushes: Vec<(Source, Vec<(DocId, Bytes)>)> = Vec::new();
         for Outcome { doc, source, result } in outcomes {
-            if let Source::Peer { conn, name, repair, .. } = &source {
+            if let Source::Peer { conn, name, repair, audience } = &source {
+                // A neighbour of the overlay passes on what it has not read.
+                let is_passed_on = audience.contains(&NodeTag::OVERLAY);
+                self.judge(now_ms, *conn, name, (&doc, &result), is_passed_on);
                 self.merged(now_ms, *conn, name, *repair, (&doc, &result));
             }
             let Ok(written) = result else { continue };

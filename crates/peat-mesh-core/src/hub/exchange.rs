@@ -82,14 +82,6 @@ impl Hub {
         if let Some(inbound) = self.inbound.get_mut(from) {
             inbound.merged += 1;
         }
-        match result {
-            Ok(written) if written.seq.is_some() && !written.missing => self.quarantine.release(from, doc),
-            Ok(_) => {}
-            Err(WriteError::Refused { reason, chunks, .. }) => {
-                self.refused(now_ms, conn, from, (doc, chunks.as_ref(), reason));
-            }
-            Err(_) => {}
-        }
         let Some(link) = self.links.get_mut(&conn) else {
             self.forget_inbound(from);
             return;

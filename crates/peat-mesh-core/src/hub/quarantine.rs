@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, Fingerprint, Position, Summary};
 use crate::id::{ConnId, DocId, NodeName};
 use crate::io::Event;
 use crate::limits;
-use crate::replica::Chunks;
+use crate::replica::{Chunks, WriteError, Written};
 use crate::wire::{Changes, Digest, Frame, RangeItems};
 
 /// A document that a peer sends in a form that is refused here.
@@ -232,15 +232,23 @@ impl Hub {
         entries.map(|entry| entry.view.clone()).collect()
     }
 
-    /// The replica refused what came over a connection. That ends it, once for each document.
-    pub(super) fn refused(
+    /// Notes what the replica said to changes of a peer. A refusal ends the connection, once for each document, unless
+    /// the peer only passed them on.
+    pub(super) fn judge(
         &mut self,
         now_ms: u64,
         conn: ConnId,
         peer: &NodeName,
-        (doc, chunks, reason): (&DocId, Option<&Chunks>, &str),
+        (doc, result): (&DocId, &Result<Written, WriteError>),
+        is_passed_on: bool,
     ) {
-        let Some(chunks) = chunks else { return };
+        let (reason, chunks) = match result {
+            Err(WriteError::Refused { reason, chunks: Some(chunks), .. }) => (reason, chunks),
+            Ok(written) if written.seq.is_some() && !written.missing => {
+                return self.quarantine.release(peer, doc);
+            }
+            _ => return,
+        };
         if !self.quarantine.add(now_ms, peer, doc, chunks, reason) {
             return;
         }
@@ -250,6 +258,9 @@ impl Hub {
             reason: reason.to_owned(),
             bytes: chunks.bytes,
         });
+        if is_passed_on {
+            return;
+        }
         let told = format!("it sent changes that were refused: document {doc}: {reason}");
         self.close_broken(now_ms, conn, Rule::Changes, told);
     }

@@ -144,7 +144,9 @@ fn the_quarantine_is_bounded_and_one_peer_does_not_push_out_the_others() {
     let refuse = |hub: &mut Hub, now_ms: u64, peer: &str, number: usize| {
         let doc: DocId = format!("d/{number}").parse().unwrap();
         let name = NodeName::new(peer).unwrap();
-        hub.refused(now_ms, ConnId(1), &name, (&doc, Some(&Chunks::of(b"bad")), "no"));
+        let (reason, chunks) = ("no".to_owned(), Some(Chunks::of(b"bad")));
+        let refused = Err(crate::replica::WriteError::Refused { doc: doc.clone(), reason, chunks });
+        hub.judge(now_ms, ConnId(1), &name, (&doc, &refused), false);
     };
     for peer in 0..8 {
         refuse(&mut hub, 0, &format!("peer-{peer}"), 0);
