@@ -128,7 +128,7 @@ async fn a_member_that_ends_its_half_and_keeps_the_connection_loses_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_hardly_reads_holds_up_nobody_and_takes_no_memory() {
-    let mut honest = Honest::start();
+    let honest = Honest::start();
     let text = |number: usize| -> Value {
         let mut state = number as u64;
         let mut word = || {

@@ -19,7 +19,7 @@ impl Hub {
                 // A neighbour of the overlay passes on what it has not read.
                 let is_passed_on = audience.contains(&NodeTag::OVERLAY);
                 self.judge(now_ms, *conn, name, (&doc, &result), is_passed_on);
-                self.merged(now_ms, *conn, name, *repair, (&doc, &result));
+                self.merged(*conn, name, *repair, (&doc, &result));
             }
             let Ok(written) = result else { continue };
             if written.seq.is_none() {

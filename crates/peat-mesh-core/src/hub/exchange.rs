@@ -73,7 +73,6 @@ impl Hub {
     /// What a job that came from a peer means for its connection.
     pub(super) fn merged(
         &mut self,
-        now_ms: u64,
         conn: ConnId,
         from: &NodeName,
         repair: bool,
