@@ -19,8 +19,10 @@ use crate::handle::WriteRequest;
 const WAITING_COUNT_MAX: usize = 1024;
 /// Jobs of clients that share one commit.
 const CLIENT_JOBS_MAX: usize = 1024;
-/// A commit takes no more frames of peers when it has this many of their jobs.
+/// A commit takes no more frames of peers when it has this many of their jobs, if clients wait for it …
 const PEER_JOBS_MAX: usize = 256;
+/// … and this many if none does.
+const PEER_JOBS_ALONE_MAX: usize = 1024;
 /// Commits whose outcomes may wait for the driver.
 const COMMITTED_COUNT_MAX: usize = 64;
 
@@ -129,7 +131,8 @@ impl Desk {
                 let Ok(request) = clients.try_recv() else { break };
                 batch.add(request);
             }
-            while batch.jobs.len() - batch.replies.len() < PEER_JOBS_MAX {
+            let jobs_max = if batch.replies.is_empty() { PEER_JOBS_ALONE_MAX } else { PEER_JOBS_MAX };
+            while batch.jobs.len() - batch.replies.len() < jobs_max {
                 let Ok(merge) = peers.try_recv() else { break };
                 batch.merge(merge);
             }

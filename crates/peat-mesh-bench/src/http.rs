@@ -44,10 +44,24 @@ impl Client {
 
     /// Sends a PUT and waits for the whole answer.
     pub(crate) async fn put(&mut self, path: &str, body: &str) -> Result<(), Failed> {
-        let bytes = self.send(&format!("PUT {path}"), body).await?;
+        self.whole(&format!("PUT {path}"), body).await.map(drop)
+    }
+
+    /// Sends a GET and returns the body of the answer.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Vec<u8>, Failed> {
+        self.whole(&format!("GET {path}"), "").await
+    }
+
+    /// Sends a DELETE and waits for the answer.
+    pub(crate) async fn delete(&mut self, path: &str) -> Result<(), Failed> {
+        self.whole(&format!("DELETE {path}"), "").await.map(drop)
+    }
+
+    async fn whole(&mut self, head: &str, body: &str) -> Result<Vec<u8>, Failed> {
+        let bytes = self.send(head, body).await?;
         let mut answer = vec![0; bytes];
         self.stream.read_exact(&mut answer).await?;
-        Ok(())
+        Ok(answer)
     }
 
     /// Asks for a stream of events and returns when it has begun.

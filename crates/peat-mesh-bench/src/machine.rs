@@ -7,16 +7,94 @@ use std::time::Instant;
 
 use iroh::endpoint::presets;
 use iroh::{Endpoint, EndpointAddr, RelayMode, TransportAddr};
+use peat_mesh_core::document::{ActorId, Document};
+use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::figure::Figure;
 use crate::nodes::Failed;
+use crate::report::Report;
 use crate::samples::Samples;
 
 const ROUNDS: usize = 200;
 
+/// The limits that most scenarios are held against.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Machine {
+    pub(crate) fsync_ms: f64,
+    pub(crate) round_trip_ms: f64,
+    pub(crate) stream_bytes_per_s: f64,
+    /// Copying memory, with one core.
+    pub(crate) copy_bytes_per_s: f64,
+    pub(crate) cores: f64,
+}
+
+impl Machine {
+    /// Measures them, with files in this folder, and tells them.
+    pub(crate) async fn measure(folder: &Path, report: &mut Report) -> Result<Self, Failed> {
+        let iroh = iroh_stream().await?;
+        let machine = Self {
+            fsync_ms: fsync(folder)?.median_ms(),
+            round_trip_ms: iroh.round_trip_ms,
+            stream_bytes_per_s: iroh.bytes_per_s,
+            copy_bytes_per_s: copy_bytes_per_s(),
+            cores: std::thread::available_parallelism()?.get() as f64,
+        };
+        report.add(Figure::new("the machine: fdatasync of 4 KiB", machine.fsync_ms, "ms"));
+        let tcp = tcp_round_trip().await?.median_ms();
+        report.add(Figure::new("the machine: round trip over TCP on loopback", tcp, "ms"));
+        report.add(Figure::new("the machine: round trip over bare iroh", machine.round_trip_ms, "ms"));
+        let stream = machine.stream_bytes_per_s / 1e6;
+        report.add(Figure::new("the machine: one stream of bare iroh", stream, "MB/s"));
+        report.add(Figure::new("the machine: memcpy", machine.copy_bytes_per_s / 1e6, "MB/s"));
+        Ok(machine)
+    }
+
+    /// Milliseconds to send so many bytes and have them on disk: one stream and one fsync.
+    pub(crate) fn ship_ms(&self, bytes: f64) -> f64 {
+        self.round_trip_ms + bytes / self.stream_bytes_per_s * 1_000.0 + self.fsync_ms
+    }
+}
+
+/// Copies 64 MiB a few times.
+fn copy_bytes_per_s() -> f64 {
+    const COPIES: usize = 4;
+    let from = vec![7_u8; 64 * 1024 * 1024];
+    let mut to = vec![0_u8; from.len()];
+    let begun = Instant::now();
+    for _ in 0..COPIES {
+        to.copy_from_slice(std::hint::black_box(&from));
+        std::hint::black_box(&mut to);
+    }
+    (COPIES * from.len()) as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// Seconds of one core to make a document's change, as it is stored, and to load that again with Automerge.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crdt {
+    pub(crate) bytes: f64,
+    pub(crate) load_s: f64,
+}
+
+/// Loads a document of these contents, one after the other, as often as `times`.
+pub(crate) fn crdt(contents: impl Iterator<Item = Map<String, Value>>, times: u32) -> Result<Crdt, Failed> {
+    let actor = ActorId::from([7_u8; 16].as_slice());
+    let mut document = Document::new(&actor);
+    for content in contents {
+        document.put(&content, 0)?;
+    }
+    let saved = document.save();
+    let begun = Instant::now();
+    for _ in 0..times {
+        std::hint::black_box(Document::load([saved.as_ref()], &actor)?);
+    }
+    let load_s = begun.elapsed().as_secs_f64() / f64::from(times);
+    Ok(Crdt { bytes: saved.len() as f64, load_s })
+}
+
 /// Appending 4 KiB to a file and `fdatasync`.
-pub(crate) fn fsync(folder: &Path) -> Result<Samples, Failed> {
+fn fsync(folder: &Path) -> Result<Samples, Failed> {
     let mut file = File::create(folder.join("fsync"))?;
     let mut samples = Samples::default();
     for _ in 0..ROUNDS {
@@ -29,7 +107,7 @@ pub(crate) fn fsync(folder: &Path) -> Result<Samples, Failed> {
 }
 
 /// 64 bytes there and back over TCP on loopback.
-pub(crate) async fn tcp_round_trip() -> Result<Samples, Failed> {
+async fn tcp_round_trip() -> Result<Samples, Failed> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let mut client = TcpStream::connect(listener.local_addr()?).await?;
     let (mut server, _) = listener.accept().await?;
@@ -54,16 +132,16 @@ pub(crate) async fn tcp_round_trip() -> Result<Samples, Failed> {
 
 /// What a bare iroh connection on loopback does.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Iroh {
-    pub(crate) round_trip_ms: f64,
-    pub(crate) bytes_per_s: f64,
+struct Iroh {
+    round_trip_ms: f64,
+    bytes_per_s: f64,
 }
 
 /// Bytes that are sent over one stream.
 const STREAM_BYTES: usize = 256 * 1024 * 1024;
 
 /// Round trips of 64 bytes, and then one stream in one direction.
-pub(crate) async fn iroh_stream() -> Result<Iroh, Failed> {
+async fn iroh_stream() -> Result<Iroh, Failed> {
     const ALPN: &[u8] = b"peat-mesh-bench/1";
     let bind = || async {
         Endpoint::builder(presets::Minimal)

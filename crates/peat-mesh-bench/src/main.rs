@@ -1,90 +1,65 @@
-//! Measures peat-mesh against what the machine can do, with real nodes on loopback.
+//! Measures peat-mesh against what the machine can do: real nodes, each a process, on loopback.
 //!
-//! `cargo run --release -p peat-mesh-bench -- SCENARIO [--docs N] [--secs N] [--json FILE]`
+//! `cargo run --release -p peat-mesh-bench -- SCENARIO [--docs N] [--secs N] [--json FILE] [--check]`
 
+mod arguments;
+mod bigdoc;
+mod child;
+mod churn;
+mod facts;
+mod fanout;
 mod figure;
 mod fill;
 mod http;
+mod idle;
 mod join;
 mod machine;
+mod memory;
 mod nodes;
 mod propagate;
 mod puts;
+mod reconnect;
+mod report;
 mod rest;
 mod samples;
+mod soak;
+mod usage;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-const USAGE: &str = "usage: peat-mesh-bench SCENARIO [--docs N] [--secs N] [--json FILE]
-
-  propagate   write on one node, until a watcher on the other has it
-  join        an empty node joins; equal sets meet again; 1 % differ
-  puts        durable PUTs through HTTP from 64 clients
-  rest        what two nodes send each other when nothing happens";
-
-#[derive(Clone, Copy)]
-enum Scenario {
-    Propagate,
-    Join,
-    Puts,
-    Rest,
-}
-
-struct Arguments {
-    scenario: Scenario,
-    secs: u64,
-    docs: usize,
-    json: Option<PathBuf>,
-}
-
-fn arguments() -> Result<Arguments, String> {
-    let mut words = std::env::args().skip(1);
-    let (scenario, docs) = match words.next().as_deref() {
-        Some("propagate") => (Scenario::Propagate, 1_000),
-        Some("join") => (Scenario::Join, 100_000),
-        Some("puts") => (Scenario::Puts, 50_000),
-        Some("rest") => (Scenario::Rest, 0),
-        Some(other) => return Err(format!("there is no scenario {other:?}")),
-        None => return Err("no scenario is named".to_owned()),
-    };
-    let mut arguments = Arguments { scenario, secs: 60, docs, json: None };
-    while let Some(option) = words.next() {
-        let value = words.next().ok_or(format!("{option} needs a value"))?;
-        match option.as_str() {
-            "--docs" => {
-                arguments.docs = value.parse().map_err(|_| format!("--docs {value:?} is not a number"))?;
-            }
-            "--secs" => {
-                arguments.secs = value.parse().map_err(|_| format!("--secs {value:?} is not a number"))?;
-            }
-            "--json" => arguments.json = Some(value.into()),
-            _ => return Err(format!("there is no option {option:?}")),
-        }
-    }
-    Ok(arguments)
-}
+use arguments::{Arguments, Scenario, Task, USAGE};
+use facts::Facts;
+use nodes::Failed;
+use report::{Report, TABLE_HEAD};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = match arguments() {
+    if std::env::args().nth(1).as_deref() == Some(child::ARGUMENT) {
+        return status(child::run().await.map(|()| true));
+    }
+    let arguments = match Arguments::parse(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(problem) => {
             eprintln!("{problem}\n{USAGE}");
             return ExitCode::from(64);
         }
     };
-    let docs = arguments.docs.max(1);
-    let report = match arguments.scenario {
-        Scenario::Propagate => propagate::run(docs).await,
-        Scenario::Join => join::run(docs).await,
-        Scenario::Puts => puts::run(docs).await,
-        Scenario::Rest => rest::run(arguments.secs.max(1)).await,
-    };
-    match report.and_then(|report| write(&report, arguments.json)) {
-        Ok(()) => ExitCode::SUCCESS,
+    // Whichever way this ends, the nodes end and their folders go, as all are dropped.
+    tokio::select! {
+        done = bench(&arguments) => status(done),
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("the bench was interrupted");
+            ExitCode::from(130)
+        }
+    }
+}
+
+fn status(done: Result<bool, Failed>) -> ExitCode {
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(problem) => {
             eprintln!("the bench failed: {problem}");
             ExitCode::FAILURE
@@ -92,9 +67,44 @@ async fn main() -> ExitCode {
     }
 }
 
-fn write(report: &Value, file: Option<PathBuf>) -> Result<(), nodes::Failed> {
-    if let Some(file) = file {
-        std::fs::write(file, format!("{report:#}\n"))?;
+/// Runs the scenarios; false when a budget is missed and that matters.
+async fn bench(arguments: &Arguments) -> Result<bool, Failed> {
+    let facts = Facts::gather();
+    println!("{}", facts.line());
+    let mut reports = Vec::new();
+    for task in &arguments.tasks {
+        reports.push(run(*task).await?);
     }
-    Ok(())
+    if reports.len() > 1 {
+        println!("\n{}\n\n{TABLE_HEAD}", facts.line());
+        reports.iter().for_each(|report| println!("{}", report.rows()));
+    }
+    if let Some(file) = &arguments.json {
+        let reports: Vec<Value> = reports.iter().map(Report::json).collect();
+        let all = json!({"machine": facts.json(), "reports": reports});
+        std::fs::write(file, format!("{all:#}\n"))?;
+    }
+    let missed: usize = reports.iter().map(Report::missed).sum();
+    if missed > 0 {
+        println!("\n{missed} budgets were missed");
+    }
+    Ok(missed == 0 || !arguments.is_checked)
+}
+
+async fn run(task: Task) -> Result<Report, Failed> {
+    let Task { scenario, docs, secs } = task;
+    match scenario {
+        Scenario::Propagate => propagate::run(docs).await,
+        Scenario::Reconnect => reconnect::equal(docs).await,
+        Scenario::Join => join::run(docs).await,
+        Scenario::Differ => reconnect::differ(docs).await,
+        Scenario::Puts => puts::run(docs).await,
+        Scenario::Memory => memory::run(docs).await,
+        Scenario::Idle => idle::run(docs, secs).await,
+        Scenario::Fanout => fanout::run(docs).await,
+        Scenario::Bigdoc => bigdoc::run(docs).await,
+        Scenario::Churn => churn::run(secs).await,
+        Scenario::Soak => soak::run(secs).await,
+        Scenario::Rest => rest::run(secs).await,
+    }
 }

@@ -2,37 +2,30 @@
 
 use std::time::Duration;
 
-use peat_mesh::handle::{Handle, Path};
-use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::nodes::{self, Failed};
+use crate::figure::Figure;
+use crate::nodes::{Failed, Formation, pair};
+use crate::report::Report;
 
 /// After this long a new connection has found its path and the size of its packets.
 const SETTLED: Duration = Duration::from_secs(20);
 
-pub(crate) async fn run(secs: u64) -> Result<Value, Failed> {
-    let (_formation, first, second) = nodes::pair().await?;
+pub(crate) async fn run(secs: u64) -> Result<Report, Failed> {
+    let mut report = Report::new("rest", format!("two connected nodes without documents, over {secs} s"));
+    let formation = Formation::new()?;
+    let (first, second) = pair(&formation).await?;
     sleep(SETTLED).await;
     let began = Instant::now();
-    let path = look(first.handle())?;
+    let before = first.traffic().await?;
     sleep(Duration::from_secs(secs)).await;
-    let later = look(first.handle())?;
+    let after = first.traffic().await?;
     let minutes = began.elapsed().as_secs_f64() / 60.0;
-    let per_minute = |bytes: u64| (bytes as f64 / minutes).round();
-    let report = json!({
-        "secs": secs,
-        "bytes_sent_per_minute": per_minute(later.bytes_sent - path.bytes_sent),
-        "bytes_received_per_minute": per_minute(later.bytes_received - path.bytes_received),
-    });
-    println!("{report:#}");
-    second.shutdown().await;
-    first.shutdown().await;
+    let sent = (after.udp_sent_bytes - before.udp_sent_bytes) / minutes;
+    let received = (after.udp_received_bytes - before.udp_received_bytes) / minutes;
+    report.add(Figure::new("rest: bytes of UDP sent per minute", sent, "B"));
+    report.add(Figure::new("rest: bytes of UDP received per minute", received, "B"));
+    second.stop().await?;
+    first.stop().await?;
     Ok(report)
-}
-
-/// The path to the only peer.
-fn look(handle: &Handle) -> Result<Path, Failed> {
-    let peer = handle.peers().into_iter().next().ok_or("the peer is gone")?;
-    Ok(peer.path.ok_or("the peer is not connected")?)
 }

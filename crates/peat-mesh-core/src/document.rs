@@ -37,6 +37,7 @@
 
 mod chunks;
 mod edit;
+mod fresh;
 mod json;
 mod list;
 mod parse;
@@ -55,6 +56,7 @@ use automerge::{Automerge, AutomergeError, ChangeHash, ReadDoc};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+pub(crate) use self::fresh::Fresh;
 pub use self::parse::{ParseError, parse_object};
 pub use self::sync::Merged;
 pub use self::time::print as print_moment;
@@ -239,6 +241,9 @@ const CHANGE_WEIGHT_BYTES: usize = 232;
 
 /// Automerge counts time in seconds and uses it for nothing; it is there for people.
 fn options(now_ms: u64) -> CommitOptions {
-    let seconds = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
-    CommitOptions::default().with_time(seconds)
+    CommitOptions::default().with_time(seconds(now_ms))
+}
+
+fn seconds(now_ms: u64) -> i64 {
+    i64::try_from(now_ms / 1000).unwrap_or(i64::MAX)
 }

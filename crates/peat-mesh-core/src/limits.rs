@@ -58,7 +58,7 @@ pub const SEND_WINDOW_BYTES: usize = 4 * 1024 * 1024;
 /// Reads of documents in order to send them, for one connection at once.
 pub const ANSWERS_IN_FLIGHT_MAX: usize = 8;
 /// Documents read from the store in one such go.
-pub const ANSWER_BATCH_DOCUMENTS_MAX: usize = 64;
+pub const ANSWER_BATCH_DOCUMENTS_MAX: usize = 256;
 
 /// Answers to comparisons are given to a connection only while less than this is unsent, in bytes, so that a fresh
 /// change does not wait behind more of them. What was read waits in the hub.
@@ -171,6 +171,9 @@ pub const PARTITION_NAMES_MAX: usize = 64;
 pub const LEAVE_QUIET_MS: u64 = 2_000;
 /// Bytes of loaded documents kept in memory (estimated).
 pub const DOCUMENT_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The first change of a document with about this much content is stored as it is, in bytes; of a larger one
+/// Automerge makes a compressed snapshot.
+pub const FRESH_DOCUMENT_BYTES_MAX: usize = 1024;
 /// Increments of a document are folded into a snapshot when there are more than this many of them …
 pub const INCREMENTS_COUNT_MIN: u32 = 16;
 /// … and together they are larger than the snapshot times this.

@@ -24,7 +24,7 @@ pub use chunks::Chunks;
 pub use prepared::{Prepared, prepare};
 use serde_json::{Map, Value};
 
-use crate::document::{ActorId, Document, DocumentError};
+use crate::document::{ActorId, Document, DocumentError, Fresh};
 use crate::guard;
 use crate::heads::Heads;
 use crate::id::{ConnId, DocId, NodeName, NodeTag};
@@ -88,6 +88,19 @@ pub struct Job {
     pub work: Work,
     /// For whom.
     pub source: Source,
+}
+
+impl Job {
+    fn refused(&self, problem: &DocumentError) -> WriteError {
+        WriteError::Refused {
+            doc: self.doc.clone(),
+            reason: problem.to_string(),
+            chunks: match &self.work {
+                Work::Merge(chunks) | Work::Adopt { chunks, .. } => Some(Chunks::of(chunks)),
+                Work::Put(_) | Work::Delete => None,
+            },
+        }
+    }
 }
 
 /// What became of a job.
@@ -235,11 +248,8 @@ impl Replica {
 
 impl Batch<'_> {
     fn run(&mut self, cache: &mut Cache, job: &Job) -> Result<Written, WriteError> {
-        if let Work::Adopt { chunks, prepared } = &job.work
-            && !self.open.contains_key(&job.doc)
-            && !cache.contains(&job.doc)
-            && !self.adopted.contains(&job.doc)
-            && self.store.record(&job.doc)?.is_none()
+        if self.is_unknown(cache, &job.doc)?
+            && let Some((chunks, prepared)) = self.first(job)?
         {
             return Ok(self.adopt(job, chunks, prepared));
         }
@@ -263,28 +273,43 @@ impl Batch<'_> {
         worked
     }
 
+    fn is_unknown(&self, cache: &Cache, doc: &DocId) -> Result<bool, WriteError> {
+        Ok(!self.open.contains_key(doc)
+            && !cache.contains(doc)
+            && !self.adopted.contains(doc)
+            && self.store.record(doc)?.is_none())
+    }
+
+    /// What a job makes of a document of which nothing is here, when that can be told without a CRDT.
+    fn first(&self, job: &Job) -> Result<Option<(Bytes, Prepared)>, WriteError> {
+        let fresh = match &job.work {
+            Work::Adopt { chunks, prepared } => return Ok(Some((chunks.clone(), prepared.clone()))),
+            Work::Put(object) => guard::caught(|| Fresh::make(object, self.actor, self.now_ms))
+                .unwrap_or(Ok(None))
+                .map_err(|problem| job.refused(&problem))?,
+            Work::Merge(chunks) => guard::caught(|| Fresh::read(chunks)).ok().flatten(),
+            Work::Delete => None,
+        };
+        Ok(fresh.map(|fresh| (fresh.chunk.clone(), fresh.into())))
+    }
+
     /// Takes a document of which nothing is here as it was prepared, without loading it.
-    fn adopt(&mut self, job: &Job, chunks: &Bytes, prepared: &Prepared) -> Written {
+    fn adopt(&mut self, job: &Job, chunks: Bytes, prepared: Prepared) -> Written {
         self.adopted.insert(job.doc.clone());
         let Prepared { heads, json, new } = prepared;
+        let is_live = json.is_some();
         self.seq += 1;
         self.writes.push(DocWrite {
             doc: job.doc.clone(),
             seq: self.seq,
             heads: heads.clone(),
-            json: json.clone(),
-            chunk: ChunkWrite::Replace(chunks.clone()),
+            json,
+            chunk: ChunkWrite::Replace(chunks),
             origin: job.source.origin(),
             changed_ms: self.now_ms,
         });
-        Written {
-            heads: heads.clone(),
-            seq: Some(self.seq),
-            action: if json.is_some() { Action::Put } else { Action::Delete },
-            created: json.is_some(),
-            new: new.clone(),
-            missing: false,
-        }
+        let action = if is_live { Action::Put } else { Action::Delete };
+        Written { heads, seq: Some(self.seq), action, created: is_live, new, missing: false }
     }
 
     /// A document as the store and the writes of this batch have it.
@@ -314,14 +339,7 @@ impl Batch<'_> {
     }
 
     fn work(&mut self, loaded: &mut Loaded, job: &Job) -> Result<Written, WriteError> {
-        let refused = |problem: DocumentError| WriteError::Refused {
-            doc: job.doc.clone(),
-            reason: problem.to_string(),
-            chunks: match &job.work {
-                Work::Merge(chunks) | Work::Adopt { chunks, .. } => Some(Chunks::of(chunks)),
-                Work::Put(_) | Work::Delete => None,
-            },
-        };
+        let refused = |problem: DocumentError| job.refused(&problem);
         let first = loaded.heads.is_empty();
         let (new, missing) = match &job.work {
             Work::Put(object) => {

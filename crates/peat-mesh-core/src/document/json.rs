@@ -22,6 +22,12 @@ pub(super) fn node(node: &Node) -> String {
     text
 }
 
+pub(super) fn fields(fields: &BTreeMap<String, Content>) -> String {
+    let mut text = String::with_capacity(fields.len() * 32 + 2);
+    put_map(&mut text, fields.iter(), put_content);
+    text
+}
+
 pub(super) fn content(content: &Content) -> String {
     let mut text = String::new();
     put_content(&mut text, content);

@@ -2,6 +2,7 @@
 
 mod editing;
 mod exchange;
+mod fresh;
 mod laws;
 mod merging;
 

@@ -102,8 +102,8 @@ fn a_document_that_comes_twice_is_written_once() {
 
 #[test]
 fn what_is_no_whole_document_is_not_prepared() {
-    assert!(prepare(b"no chunk at all").is_none());
-    assert!(prepare(&[]).is_none());
+    assert!(prepare(&Bytes::from_static(b"no chunk at all")).is_none());
+    assert!(prepare(&Bytes::new()).is_none());
     let mut document = Document::new(&ActorId::from([7; 16]));
     document.put(json!({"n": 1}).as_object().unwrap(), 0).unwrap();
     let change = document.put(json!({"n": 2}).as_object().unwrap(), 0).unwrap().unwrap();

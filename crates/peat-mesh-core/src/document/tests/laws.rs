@@ -32,7 +32,7 @@ fn fields(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<Stri
     prop::collection::vec(("[abc]", value), 0..4).prop_map(|fields| fields.into_iter().collect())
 }
 
-fn any_object() -> impl Strategy<Value = Map<String, Value>> {
+pub(super) fn any_object() -> impl Strategy<Value = Map<String, Value>> {
     fields(value())
 }
 
