@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use peat_mesh_core::hub::PeerView;
+use peat_mesh_core::hub::{Faults, PeerView};
 use peat_mesh_core::io::Event;
 use peat_mesh_core::presence::{Measure, Topology};
 use peat_mesh_core::replica::{Job, Outcome, Source, Work, WriteError, Written};
@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) news: broadcast::Sender<Event>,
     pub(crate) peers: watch::Receiver<Arc<Vec<PeerView>>>,
     pub(crate) topology: watch::Receiver<Arc<Topology>>,
+    pub(crate) faults: watch::Receiver<Arc<Faults>>,
     pub(crate) probes: Arc<dyn Probes>,
     pub(crate) stopping: CancellationToken,
 }
@@ -277,6 +278,12 @@ impl Handle {
     #[must_use]
     pub fn topology(&self) -> Arc<Topology> {
         Arc::clone(&self.shared.topology.borrow())
+    }
+
+    /// Rules that peers broke, and documents that they send in a form that is refused here.
+    #[must_use]
+    pub fn faults(&self) -> Arc<Faults> {
+        Arc::clone(&self.shared.faults.borrow())
     }
 
     /// Tells when [`Handle::topology`] has changed.

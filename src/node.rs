@@ -146,6 +146,7 @@ impl Node {
         let news = broadcast::Sender::new(NEWS_COUNT_MAX);
         let (peers, peers_seen) = watch::channel(Arc::default());
         let (topology, topology_seen) = watch::channel(Arc::default());
+        let (faults, faults_seen) = watch::channel(Arc::default());
         let stopping = CancellationToken::new();
         let stop = CancellationToken::new();
         let (leave, leaving) = oneshot::channel();
@@ -170,6 +171,7 @@ impl Node {
             news: news.clone(),
             peers: peers_seen,
             topology: topology_seen,
+            faults: faults_seen,
             probes: Arc::clone(&probes) as Arc<_>,
             stopping: stopping.clone(),
         });
@@ -190,6 +192,7 @@ impl Node {
             news,
             peers,
             topology,
+            faults,
         };
         let orders = driver::Orders { leaving, stop: stop.clone() };
         let driver = tokio::spawn(driver.run(connection_events, ways.committed, orders));

@@ -7,11 +7,11 @@ use std::fmt::Write;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use peat_mesh_core::hub::PeerState;
+use peat_mesh_core::hub::{Faults, PeerState};
 use peat_mesh_core::presence::{NodeState, Topology};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
@@ -27,6 +27,11 @@ const PEERS_COUNT_MAX: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PeerLabel {
     peer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabel {
+    rule: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,6 +53,7 @@ pub(super) async fn metrics(State(handle): State<Handle>) -> Result<Response, Ap
     let changes = ConstCounter::new(handle.last_seq()?);
     store.register("changes", "Changes written since the store was made", changes);
     peers(&handle.peers(), registry.sub_registry_with_prefix("peer"));
+    faults(&handle.faults(), registry.sub_registry_with_prefix("mesh"));
     formation(&handle.topology(), registry.sub_registry_with_prefix("formation"));
 
     let mut text = String::new();
@@ -80,6 +86,16 @@ fn node(handle: &Handle, registry: &mut Registry) {
         checks.get_or_create(&CheckLabel { check: check.name }).set(check.ok.into());
     }
     registry.register("ready_check", "Conditions of being ready: 1 holds, 0 does not", checks);
+}
+
+fn faults(faults: &Faults, registry: &mut Registry) {
+    let broken = Family::<RuleLabel, Counter>::default();
+    for (rule, count) in &faults.broken_rules {
+        broken.get_or_create(&RuleLabel { rule: rule.as_str() }).inc_by(*count);
+    }
+    registry.register("broken_rules", "Connections that ended because the peer broke a rule", broken);
+    let quarantined = ConstGauge::new(faults.quarantined.len() as i64);
+    registry.register("quarantined", "Documents of peers that are refused as they send them", quarantined);
 }
 
 fn formation(topology: &Topology, registry: &mut Registry) {

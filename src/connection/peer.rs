@@ -1,11 +1,13 @@
 //! One admitted connection: frames in, frames out, and how it ended.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use peat_mesh_core::ConnId;
+use peat_mesh_core::hub::Rule;
 use peat_mesh_core::io::{Closed, Input};
 use peat_mesh_core::limits;
 use peat_mesh_core::wire::{Decoder, Frame, HEADER_BYTES, WireError};
@@ -30,6 +32,8 @@ pub(super) const NOT_NEEDED: u32 = 7;
 const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a peer may take from the end of its stream to the end of its connection, in milliseconds.
 const LEAVING_MS_MAX: u64 = 5_000;
+/// The node is told of so many bytes that have left, or of the last ones of what is written in one go.
+const SENT_BYTES_MIN: usize = 64 * 1024;
 /// Frames that are written in one go.
 const WRITE_FRAMES_MAX: usize = 128;
 
@@ -61,7 +65,8 @@ pub(super) async fn run(
         let why = match ended {
             End::Garbage(problem) => {
                 close(&connection, BROKEN_RULE, &problem.to_string());
-                Closed::Lost(format!("it sent what is not a frame: {problem}"))
+                let reason = format!("it sent what is not a frame: {problem}");
+                Closed::Broke { rule: Rule::Frame, reason }
             }
             End::Goodbye => {
                 close(&connection, GOODBYE, "goodbye");
@@ -73,7 +78,8 @@ pub(super) async fn run(
                     Ok(problem) => why(&problem),
                     Err(_) => {
                         close(&connection, BROKEN_RULE, "the stream has ended");
-                        Closed::Lost("it ended the stream and kept the connection".to_owned())
+                        let reason = "it ended the stream and kept the connection".to_owned();
+                        Closed::Broke { rule: Rule::HalfOpen, reason }
                     }
                 }
             }
@@ -163,15 +169,25 @@ async fn write(
 ) -> End {
     let mut batch: Vec<Bytes> = Vec::with_capacity(WRITE_FRAMES_MAX);
     while frames.recv_many(&mut batch, WRITE_FRAMES_MAX).await > 0 {
-        let bytes = batch.iter().map(|frame| limits::frame_cost_bytes(frame.len())).sum();
-        let written = send.write_all_chunks(&mut batch).await;
+        let mut left = &mut batch[..];
+        let mut bytes = 0;
+        while !left.is_empty() {
+            let frames = left.len();
+            let Ok(written) = send.write_many_chunks(&mut left).await else { return End::Closed };
+            bytes += written + (frames - left.len()) * limits::FRAME_OVERHEAD_BYTES;
+            // Over a slow path a frame takes long: that it goes on is news.
+            let is_news = bytes >= SENT_BYTES_MIN || left.is_empty();
+            if is_news
+                && shared
+                    .events
+                    .send(Input::Sent { conn, bytes: mem::take(&mut bytes) }.into())
+                    .await
+                    .is_err()
+            {
+                return End::Goodbye;
+            }
+        }
         batch.clear();
-        if written.is_err() {
-            return End::Closed;
-        }
-        if shared.events.send(Input::Sent { conn, bytes }.into()).await.is_err() {
-            return End::Goodbye;
-        }
     }
     if send.finish().is_ok() {
         // Whether it arrived or the connection broke: there is nothing more to wait for.

@@ -7,7 +7,6 @@ use peat_mesh_core::answer::{Answer, Request, answer};
 use peat_mesh_core::store::Store;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tracing::warn;
 
 /// Reads for peers that run at the same time, over all connections.
 const READS_COUNT_MAX: usize = 4;
@@ -37,12 +36,7 @@ impl Answers {
     pub(super) async fn next(&mut self) -> (ConnId, Answer) {
         loop {
             match self.tasks.join_next().await {
-                Some(Ok((conn, answer))) => {
-                    for (doc, problem) in &answer.failed {
-                        warn!(%doc, "a document could not be read for a peer: {problem}");
-                    }
-                    return (conn, answer);
-                }
+                Some(Ok(done)) => return done,
                 Some(Err(_)) => {}
                 None => std::future::pending().await,
             }

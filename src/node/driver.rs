@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peat_mesh_core::EndpointId;
-use peat_mesh_core::hub::PeerView;
+use peat_mesh_core::hub::{Faults, PeerView};
 use peat_mesh_core::io::{CloseReason, Effect, Event, Input};
 use peat_mesh_core::presence::Topology;
 use peat_mesh_core::replica::{Job, Outcome, Source, Work};
@@ -44,6 +44,7 @@ pub(super) struct Driver {
     pub(super) news: broadcast::Sender<Event>,
     pub(super) peers: watch::Sender<Arc<Vec<PeerView>>>,
     pub(super) topology: watch::Sender<Arc<Topology>>,
+    pub(super) faults: watch::Sender<Arc<Faults>>,
 }
 
 /// What the loop holds beside its rooms.
@@ -270,6 +271,14 @@ impl Driver {
             if let Some(joined) = joined {
                 info!(after_ms = now_ms, "Mesh joined: {joined}");
             }
+            let faults = self.mesh.hub().faults();
+            self.faults.send_if_modified(|old| {
+                let changed = **old != faults;
+                if changed {
+                    *old = Arc::new(faults);
+                }
+                changed
+            });
             self.peers.send_if_modified(|old| {
                 let changed = **old != views;
                 if changed {

@@ -49,6 +49,20 @@ pub(super) fn tell(event: &Event, now_ms: u64) {
                 names(nodes, *count)
             );
         }
+        Event::Quarantined { peer, document, reason, bytes } => warn!(
+            %peer,
+            %document,
+            bytes,
+            "Quarantined a document as this peer sends it: {reason}. All else of the peer is taken, and the document \
+             comes from any other peer that has it. If no other has it, look at the peer's store and log, and write \
+             the document there again"
+        ),
+        Event::Unsendable { peer, document, reason } => warn!(
+            %peer,
+            %document,
+            "A document cannot be sent to this peer, all others are: {reason}. If a change of it is too large, write \
+             it under another name in parts; if it cannot be read, restore this node's store"
+        ),
         Event::NodeLeft { node } => debug!(node = %node.name, "Node left the formation"),
         Event::NodeReachable { node, after_ms: None } => {
             debug!(node = %node.name, "Node known in the formation")

@@ -9,6 +9,7 @@ mod common;
 
 mod blobs;
 mod garbage;
+mod hostile;
 mod members;
 mod raw;
 mod strangers;

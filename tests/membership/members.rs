@@ -54,10 +54,12 @@ fn broken() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 async fn a_member_that_breaks_a_rule_is_told_why_and_may_come_back() {
     let mut honest = Honest::start();
     honest.check_they_go_on();
-    let mallory = Raw::member(&secret(1), "mallory").await;
-    for (what, bytes, words) in broken() {
+    for (number, (what, bytes, words)) in broken().into_iter().enumerate() {
+        // One that breaks rules again and again has to wait, so each time it is another one.
+        let who = format!("mallory-{number}");
+        let mallory = Raw::member(&secret(1), &who).await;
         let seen = honest.victim.lines_count();
-        let mut speaker = mallory.join(&honest.victim, "mallory").await;
+        let mut speaker = mallory.join(&honest.victim, &who).await;
         // Read a frame first: the connection really is in use.
         speaker.say(&Frame::Probe { round: 7, all: Summary::EMPTY }).await;
         speaker.hear().await;
@@ -66,11 +68,13 @@ async fn a_member_that_breaks_a_rule_is_told_why_and_may_come_back() {
         let (code, reason) = closed(&speaker.connection, HANDSHAKE_PATIENCE).await;
         assert_eq!(code, BROKEN_RULE, "{what}: {reason}");
         assert!(reason.contains(words), "{what}: {reason}");
-        let line = honest.victim.line_after(seen, |line| line.contains("Peer disconnected peer=mallory"));
+        let line =
+            honest.victim.line_after(seen, |line| line.contains(&format!("Peer disconnected peer={who} ")));
         assert!(line.contains(words), "{what}: {line}");
     }
     // It comes back, and is treated as any other member.
-    let mut speaker = mallory.join(&honest.victim, "mallory").await;
+    let mallory = Raw::member(&secret(1), "mallory-0").await;
+    let mut speaker = mallory.join(&honest.victim, "mallory-0").await;
     speaker.say(&Frame::Probe { round: 8, all: Summary::EMPTY }).await;
     let given = speaker.hear_until(|frame| matches!(frame, Frame::Changes(_))).await;
     let Frame::Changes(given) = given else { unreachable!() };

@@ -20,6 +20,13 @@ pub enum Request {
     Whole(DocId),
     /// The peer asked.
     Want(Want),
+    /// A part of it was sent: what does not come before these hashes is to follow.
+    Rest {
+        /// Which document.
+        doc: DocId,
+        /// The newest changes that the peer had or was sent.
+        have: Vec<ChangeHash>,
+    },
 }
 
 impl Request {
@@ -29,6 +36,19 @@ impl Request {
         match self {
             Self::Whole(doc) => doc,
             Self::Want(want) => &want.doc,
+            Self::Rest { doc, .. } => doc,
+        }
+    }
+
+    /// What it takes beside its place in a queue, in bytes. The name of a document that is here is shared.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Whole(_) => 0,
+            Self::Want(want) => {
+                want.doc.as_str().len() + 32 * (want.heads.as_slice().len() + want.have.len())
+            }
+            Self::Rest { have, .. } => 32 * have.len(),
         }
     }
 }
@@ -40,8 +60,10 @@ pub struct Answer {
     pub changes: Vec<(DocId, Bytes)>,
     /// What this node asks back.
     pub wants: Vec<Want>,
-    /// Requests not looked at because the answer was large enough.
+    /// Requests not looked at because the answer was large enough, and what is left of a document that was begun.
     pub rest: Vec<Request>,
+    /// Whether it goes on with a document that was begun.
+    pub is_begun: bool,
     /// Documents that could not be read, with the reason.
     pub failed: Vec<(DocId, AnswerError)>,
 }
@@ -76,13 +98,20 @@ pub fn answer(store: &dyn Store, requests: Vec<Request>) -> Answer {
             answer.rest.push(request);
             continue;
         }
-        let before = answer.changes.len();
+        let (before, left) = (answer.changes.len(), answer.rest.len());
         let done = match &request {
             Request::Whole(doc) => whole(store, doc, &mut answer),
             Request::Want(want) => missing(store, want, &mut answer),
+            Request::Rest { doc, have } => {
+                answer.is_begun = true;
+                store.chunks(doc).map_err(AnswerError::from).and_then(|chunks| {
+                    push(doc, &load(&chunks)?, have, limits::LARGE_ANSWER_BYTES_TARGET, &mut answer)
+                })
+            }
         };
         if let Err(problem) = done {
             answer.changes.truncate(before);
+            answer.rest.truncate(left);
             answer.failed.push((request.doc().clone(), problem));
         }
         bytes += answer.changes[before..].iter().map(|(_, piece)| piece.len()).sum::<usize>();
@@ -94,8 +123,7 @@ fn whole(store: &dyn Store, doc: &DocId, answer: &mut Answer) -> Result<(), Answ
     let mut chunks = store.chunks(doc)?;
     let bytes: usize = chunks.iter().map(Bytes::len).sum();
     if bytes > limits::CHANGES_FRAME_BYTES_TARGET {
-        let document = load(&chunks)?;
-        return push(doc, document.changes_since(&[], limits::CHANGES_FRAME_BYTES_TARGET), answer);
+        return push(doc, &load(&chunks)?, &[], limits::CHANGES_FRAME_BYTES_TARGET, answer);
     }
     let together = match chunks.len() {
         0 => return Ok(()),
@@ -106,7 +134,8 @@ fn whole(store: &dyn Store, doc: &DocId, answer: &mut Answer) -> Result<(), Answ
             together.freeze()
         }
     };
-    push(doc, vec![together], answer)
+    answer.changes.push((doc.clone(), together));
+    Ok(())
 }
 
 fn missing(store: &dyn Store, want: &Want, answer: &mut Answer) -> Result<(), AnswerError> {
@@ -126,7 +155,7 @@ fn missing(store: &dyn Store, want: &Want, answer: &mut Answer) -> Result<(), An
         let mut have: Vec<ChangeHash> = theirs.to_vec();
         have.extend(&want.have);
         have.retain(|hash| document.knows(hash));
-        push(&want.doc, document.changes_since(&have, limits::CHANGES_FRAME_BYTES_TARGET), answer)?;
+        push(&want.doc, &document, &have, limits::CHANGES_FRAME_BYTES_TARGET, answer)?;
     }
     let ask_back = match want.stage {
         WantStage::Heads => Some(WantStage::Have),
@@ -148,7 +177,15 @@ pub(crate) fn first_heads(heads: &Heads) -> Heads {
     Heads::new(heads.as_slice()[..limits::HEADS_COUNT_MAX].to_vec())
 }
 
-fn push(doc: &DocId, pieces: Vec<Bytes>, answer: &mut Answer) -> Result<(), AnswerError> {
+/// Adds the changes that follow on `have`, up to about `bytes_target`, and notes what is left of them.
+fn push(
+    doc: &DocId,
+    document: &Document,
+    have: &[ChangeHash],
+    bytes_target: usize,
+    answer: &mut Answer,
+) -> Result<(), AnswerError> {
+    let (pieces, have) = document.next_changes(have, limits::CHANGES_FRAME_BYTES_TARGET, bytes_target);
     // Room for the frame's own fields beside the piece.
     let bytes_max = limits::FRAME_BYTES_MAX - 64 * 1024;
     for piece in pieces {
@@ -157,6 +194,7 @@ fn push(doc: &DocId, pieces: Vec<Bytes>, answer: &mut Answer) -> Result<(), Answ
         }
         answer.changes.push((doc.clone(), piece));
     }
+    answer.rest.extend(have.map(|have| Request::Rest { doc: doc.clone(), have }));
     Ok(())
 }
 
@@ -164,6 +202,9 @@ fn load(chunks: &[Bytes]) -> Result<Document, DocumentError> {
     // Nothing is written to this copy, so the actor is never used.
     Document::load(chunks.iter().map(|chunk| &chunk[..]), &ActorId::from([0; 16]))
 }
+
+#[cfg(test)]
+mod large_tests;
 
 #[cfg(test)]
 mod tests {

@@ -6,17 +6,31 @@
 mod arrival;
 mod audience;
 mod exchange;
+#[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
+mod hostile_tests;
 mod leaving;
 mod link;
 mod neighbours;
+mod offered;
+mod patience;
 mod peers;
 mod presence;
+mod quarantine;
+#[cfg(test)]
+mod quarantine_tests;
+mod queue;
 mod reconcile;
 #[cfg(test)]
 mod redial_tests;
+#[cfg(test)]
+mod rig;
+mod rules;
 mod scope;
 #[cfg(test)]
 mod tests;
+mod unsendable;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,8 +42,10 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 pub use peers::{PeerState, PeerView};
+pub use quarantine::Quarantined;
+pub use rules::{Faults, Rule};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Prefix};
 use crate::id::{ConnId, EndpointId, NodeName};
 use crate::io::{CloseReason, Closed, Effect, Event, Input};
 use crate::limits;
@@ -51,6 +67,9 @@ pub struct Hub {
     leaving: leaving::Leaving,
     presence: presence::Presence,
     scopes: scope::Scopes,
+    broken_rules: rules::Counts,
+    quarantine: quarantine::Quarantine,
+    unsendable: unsendable::Unsendable,
     effects: Vec<Effect>,
 }
 
@@ -70,6 +89,9 @@ impl Hub {
             leaving: leaving::Leaving::default(),
             presence: presence::Presence::default(),
             scopes: scope::Scopes::default(),
+            broken_rules: rules::Counts::default(),
+            quarantine: quarantine::Quarantine::default(),
+            unsendable: unsendable::Unsendable::default(),
             effects: Vec::new(),
         }
     }
@@ -96,6 +118,9 @@ impl Hub {
             }
             Input::Received { conn, frame } => self.received(now_ms, conn, frame),
             Input::Sent { conn, bytes } => self.sent(now_ms, conn, bytes),
+            Input::Closed { conn, why: Closed::Broke { rule, reason } } => {
+                self.ended_broken(now_ms, conn, rule, reason);
+            }
             Input::Closed { conn, why } => self.closed(now_ms, conn, why),
             Input::Committed(outcomes) => self.committed(now_ms, outcomes),
             Input::Answered { conn, answer } => self.answered(now_ms, conn, answer),
@@ -147,8 +172,17 @@ impl Hub {
 
     fn send(&mut self, conn: ConnId, frame: Bytes) {
         if let Some(link) = self.links.get_mut(&conn) {
+            link.patience.gave(self.leaving.now_ms);
             link.unsent_bytes += limits::frame_cost_bytes(frame.len());
             self.effects.push(Effect::Send { conn, frame });
+        }
+    }
+
+    /// Sends a frame that a comparison may refer to.
+    fn say(&mut self, conn: ConnId, frame: &Frame) {
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.said(self.leaving.now_ms, frame);
+            self.send(conn, frame.encode());
         }
     }
 
@@ -176,6 +210,7 @@ impl Hub {
             }
         }
         self.let_go(now_ms);
+        self.lose_patience(now_ms);
         let mut replies = Vec::new();
         for (conn, link) in self.links.iter_mut().filter(|(_, link)| link.crossing.is_settled()) {
             let inbound = self.inbound.get(&link.name).copied().unwrap_or_default();
@@ -200,10 +235,13 @@ impl Hub {
         let Some(link) = self.links.get_mut(&conn) else {
             return;
         };
+        if let Some(reason) = link.hear(&frame) {
+            return self.close_broken(now_ms, conn, Rule::Unoffered, reason);
+        }
         match frame {
             Frame::Hello(_) => {
                 let reason = "a second hello on one connection".to_owned();
-                self.close_broken(now_ms, conn, reason);
+                self.close_broken(now_ms, conn, Rule::Opening, reason);
             }
             Frame::Scope(scope) => self.scope_said(now_ms, conn, &scope),
             // Sent before the peer knew that this link has bounds: it begins again when it knows.
@@ -214,7 +252,15 @@ impl Hub {
             | Frame::Fetch(_)
                 if !link.crossing.is_settled() => {}
             Frame::Probe { round, all } => {
-                link.probed(round, all, self.inbound.get(&link.name).copied().unwrap_or_default());
+                let inbound = self.inbound.get(&link.name).copied().unwrap_or_default();
+                let mine = self.scopes.catalog(&self.catalog, &link.crossing).summary(Prefix::ALL);
+                let may_differ = link.is_scoped() || self.quarantine.has_any(&link.name);
+                if all != mine
+                    && let Some(reason) = link.compared(now_ms, all, inbound, may_differ)
+                {
+                    return self.close_broken(now_ms, conn, Rule::Rounds, reason);
+                }
+                link.probed(round, all, inbound);
             }
             Frame::InStep { round } => link.in_step(now_ms, round),
             Frame::Ranges(groups) => {
@@ -228,6 +274,7 @@ impl Hub {
                 let catalog = self.scopes.catalog(&self.catalog, &link.crossing);
                 let mut reply = reconcile::compare_items(catalog, &ranges);
                 link.crossing.cut(now_ms, &self.catalog, &ranges, &mut reply);
+                self.quarantine.cut(now_ms, &link.name, &ranges, &mut reply);
                 self.reply(now_ms, conn, reply);
             }
             Frame::Fetch(positions) => {
@@ -237,7 +284,7 @@ impl Hub {
             }
             Frame::Want(wants) => {
                 link.touch(now_ms);
-                self.wanted(conn, wants);
+                self.wanted(now_ms, conn, wants);
             }
             Frame::Gossip { is_large, bytes } => {
                 // What is no part of the overlay is not let into it.
@@ -250,6 +297,7 @@ impl Hub {
             }
             Frame::Changes(mut changes) => {
                 link.crossing.admit(&mut changes.documents);
+                self.quarantine.filter(now_ms, &link.name, &mut changes);
                 if changes.documents.is_empty() {
                     return;
                 }
@@ -260,11 +308,5 @@ impl Hub {
             }
             Frame::Presence(records) => self.presence_received(now_ms, conn, records),
         }
-    }
-
-    fn close_broken(&mut self, now_ms: u64, conn: ConnId, reason: String) {
-        // As if the peer had gone, so that the table notes the reason and backs off.
-        self.closed(now_ms, conn, Closed::Lost(reason.clone()));
-        self.effects.push(Effect::Close { conn, reason: CloseReason::BrokenRule(reason) });
     }
 }

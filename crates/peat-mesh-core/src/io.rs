@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::answer::{Answer, Request};
-use crate::id::{ConnId, EndpointId, NodeName};
+use crate::hub::Rule;
+use crate::id::{ConnId, DocId, EndpointId, NodeName};
 use crate::presence::Measure;
 use crate::replica::Outcome;
 use crate::wire::{Changes, Frame, Hello};
@@ -160,7 +161,14 @@ pub enum Closed {
     NotNeeded,
     /// The peer says that another process with this node's name took this node's place.
     IdentityElsewhere,
-    /// Anything else: time-out, reset, a broken rule. In words.
+    /// The peer broke a rule of the wire, and the connection was ended for it.
+    Broke {
+        /// Which kind of rule.
+        rule: Rule,
+        /// What it did, in words.
+        reason: String,
+    },
+    /// Anything else: time-out, reset. In words.
     Lost(String),
 }
 
@@ -254,6 +262,26 @@ pub enum Event {
         peer: EndpointId,
         /// Its name.
         name: NodeName,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A peer sends a document in a form that is refused here. Its other documents flow on.
+    Quarantined {
+        /// Who sends it so.
+        peer: NodeName,
+        /// Which document.
+        document: DocId,
+        /// Why it was refused, in words.
+        reason: String,
+        /// The size of what was refused, in bytes.
+        bytes: u64,
+    },
+    /// A document of this node cannot be sent to a peer. Told once for each state of the document.
+    Unsendable {
+        /// To whom.
+        peer: NodeName,
+        /// Which document.
+        document: DocId,
         /// Why, in words.
         reason: String,
     },

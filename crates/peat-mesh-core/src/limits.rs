@@ -60,6 +60,20 @@ pub const ANSWERS_IN_FLIGHT_MAX: usize = 8;
 /// Documents read from the store in one such go.
 pub const ANSWER_BATCH_DOCUMENTS_MAX: usize = 256;
 
+/// Answers to comparisons are given to a connection only while less than this is unsent, in bytes, so that a fresh
+/// change does not wait behind more of them. What was read waits in the hub.
+pub const REPAIR_WINDOW_BYTES: usize = 256 * 1024;
+/// Of a document that is larger than an answer, about so much is read in one go, in bytes.
+pub const LARGE_ANSWER_BYTES_TARGET: usize = 2 * 1024 * 1024;
+/// Most documents that wait to be read for one connection; the rest is left to the next comparison.
+pub const QUEUE_DOCUMENTS_COUNT_MAX: usize = 128 * 1024;
+/// What the requests for them may take beside that, for the hashes and names in them, in bytes.
+pub const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A document with a change that does not fit a frame is not read again for this long, in milliseconds.
+pub const UNSENDABLE_REST_MS: u64 = 60_000;
+/// Most such documents that are remembered.
+pub const UNSENDABLE_COUNT_MAX: usize = 1024;
+
 /// Largest message of the overlay in a frame, in bytes.
 pub const GOSSIP_BYTES_MAX: usize = 72 * 1024;
 
@@ -82,6 +96,36 @@ pub const DIAL_RETRY_MS_MAX: u64 = 15_000;
 pub const DIAL_RETRY_RECENT_MS_MAX: u64 = 2_000;
 /// … which it counts as for this long, in milliseconds.
 pub const DIAL_RECENT_MS: u64 = 600_000;
+/// A peer that breaks a second rule soon after the first one is neither dialled nor taken for this long, in
+/// milliseconds. It doubles with each further one …
+pub const BROKEN_WAIT_MS_MIN: u64 = 1_000;
+/// … up to this, in milliseconds.
+pub const BROKEN_WAIT_MS_MAX: u64 = 300_000;
+/// A peer that broke no rule for this long begins anew, in milliseconds.
+pub const BROKEN_FORGET_MS: u64 = 600_000;
+/// Ranges, documents and changes that a peer may name between two questions of this node beyond what it was offered.
+/// Frames that come twice or late are within this.
+pub const UNOFFERED_COUNT_MAX: u64 = 8 * 1024;
+/// Comparisons that a peer may begin in a row without anything coming of it …
+pub const ROUNDS_FUTILE_COUNT_MAX: u32 = 64;
+/// … with one more for each such time, in milliseconds. Whoever waits ever longer is within this.
+pub const ROUND_FUTILE_EVERY_MS: u64 = RECONCILE_EVERY_MS / 2;
+/// How long a peer may take nothing of what it is sent, in milliseconds.
+pub const NOT_READING_MS_MAX: u64 = 120_000;
+/// How long a peer may say nothing to a comparison, in milliseconds. A slow disk with all that may be on the way to
+/// it takes less.
+pub const NOT_ANSWERING_MS_MAX: u64 = 300_000;
+/// Most documents in quarantine, over all peers …
+pub const QUARANTINE_COUNT_MAX: usize = 1024;
+/// … and for one peer.
+pub const QUARANTINE_PER_PEER_COUNT_MAX: usize = 256;
+/// Most forms of one document of one peer that are remembered as refused. When there are so many, no further one is
+/// looked at …
+pub const QUARANTINE_HASHES_COUNT_MAX: usize = 8;
+/// … for this long, in milliseconds.
+pub const QUARANTINE_REST_MS: u64 = 600_000;
+/// How often a peer is asked for the same refused state of a document, in milliseconds.
+pub const QUARANTINE_ASK_MS: u64 = 60_000;
 /// How long the node that is not the preferred dialler of a pair waits for the other, in milliseconds.
 pub const DIAL_GRACE_MS: u64 = 300;
 /// How often connected peers compare fingerprints, in milliseconds.
@@ -139,7 +183,9 @@ const _: () = {
     assert!(DOCUMENT_JSON_BYTES_MAX * 2 <= FRAME_BYTES_MAX);
     assert!(CHANGES_FRAME_BYTES_TARGET < SEND_WINDOW_BYTES);
     assert!(SEND_WINDOW_BYTES < FRAME_BYTES_MAX);
+    assert!(REPAIR_WINDOW_BYTES < SEND_WINDOW_BYTES / 2);
     assert!(PRESENCE_WINDOW_BYTES < SEND_WINDOW_BYTES);
+    assert!(BROKEN_WAIT_MS_MAX < BROKEN_FORGET_MS);
     assert!(RANGE_ITEMS_MAX <= ITEMS_PER_FRAME_MAX);
     assert!(COLLECTION_BYTES_MAX + 1 + DOCUMENT_ID_BYTES_MAX <= u16::MAX as usize);
 };

@@ -8,6 +8,7 @@
 //! lost volume or restored backup can make it issue the same (actor, sequence number) twice.
 
 mod cache;
+mod chunks;
 mod prepared;
 #[cfg(test)]
 mod prepared_tests;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cache::{Cache, Loaded};
+pub use chunks::Chunks;
 pub use prepared::{Prepared, prepare};
 use serde_json::{Map, Value};
 
@@ -90,7 +92,14 @@ pub struct Job {
 
 impl Job {
     fn refused(&self, problem: &DocumentError) -> WriteError {
-        WriteError::Refused { doc: self.doc.clone(), reason: problem.to_string() }
+        WriteError::Refused {
+            doc: self.doc.clone(),
+            reason: problem.to_string(),
+            chunks: match &self.work {
+                Work::Merge(chunks) | Work::Adopt { chunks, .. } => Some(Chunks::of(chunks)),
+                Work::Put(_) | Work::Delete => None,
+            },
+        }
     }
 }
 
@@ -139,6 +148,8 @@ pub enum WriteError {
         doc: DocId,
         /// Why, in words.
         reason: String,
+        /// What was refused, when it came as chunks.
+        chunks: Option<Chunks>,
     },
     /// What is stored of the document does not load.
     #[error("document {doc} is damaged in this node's store: {reason}")]

@@ -198,6 +198,7 @@ impl Rig {
             news: news.clone(),
             peers: watch::channel(Arc::new(hub().peers())).1,
             topology: watch::channel(Arc::new(hub().topology())).1,
+            faults: watch::channel(Arc::new(hub().faults())).1,
             probes: Arc::new(Fixed { ready }),
             stopping: stopping.clone(),
         };

@@ -41,6 +41,9 @@ async fn metrics_tell_the_state_of_the_node_and_of_each_peer() {
         r#"peat_peer_round_trip_seconds{peer="alpha/peat-mesh-1"} 0.000123"#,
         r#"peat_peer_loss_ratios{peer="alpha/peat-mesh-1"} 0.02"#,
         r#"peat_peer_silent{peer="alpha/peat-mesh-1"} 0"#,
+        r#"peat_mesh_broken_rules_total{rule="frame"} 0"#,
+        r#"peat_mesh_broken_rules_total{rule="not_answering"} 0"#,
+        "peat_mesh_quarantined 0",
         r#"peat_formation_nodes{state="reachable"} 2"#,
         r#"peat_formation_nodes{state="unreachable"} 1"#,
     ] {

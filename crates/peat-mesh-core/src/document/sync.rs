@@ -79,20 +79,41 @@ impl Document {
     /// change.
     #[must_use]
     pub fn changes_since(&self, have: &[ChangeHash], piece_bytes: usize) -> Vec<Bytes> {
+        self.next_changes(have, piece_bytes, usize::MAX).0
+    }
+
+    /// The same, but no more than about `bytes_target` in all and at least one piece. When there is more, also what
+    /// such a peer has after these pieces: the newest changes of it.
+    #[must_use]
+    pub fn next_changes(
+        &self,
+        have: &[ChangeHash],
+        piece_bytes: usize,
+        bytes_target: usize,
+    ) -> (Vec<Bytes>, Option<Vec<ChangeHash>>) {
         let known: Vec<ChangeHash> = have.iter().filter(|hash| self.knows(hash)).copied().collect();
-        let mut pieces = Vec::new();
+        let mut newest: HashSet<ChangeHash> = known.iter().copied().collect();
+        let (mut pieces, mut bytes_in_all) = (Vec::new(), 0);
         let mut piece: Vec<u8> = Vec::new();
         for change in self.automerge.get_changes(&known) {
             let bytes = change.raw_bytes();
             if !piece.is_empty() && piece.len() + bytes.len() > piece_bytes {
                 pieces.push(std::mem::take(&mut piece).into());
+                if bytes_in_all >= bytes_target {
+                    let mut newest: Vec<ChangeHash> = newest.into_iter().collect();
+                    newest.sort_unstable();
+                    return (pieces, Some(newest));
+                }
             }
+            bytes_in_all += bytes.len();
             piece.extend_from_slice(bytes);
+            change.deps().iter().for_each(|dep| _ = newest.remove(dep));
+            newest.insert(change.hash());
         }
         if !piece.is_empty() {
             pieces.push(piece.into());
         }
-        pieces
+        (pieces, None)
     }
 
     /// At most [`limits::HAVE_COUNT_MAX`] hashes that say what is here, so that a peer whose heads are

@@ -34,6 +34,9 @@ impl Hub {
             self.notify(Event::SelfElsewhere { detail: format!("it connected to this node{at}") });
             return;
         }
+        if !dialed && self.keeps_away(now_ms, conn, peer) {
+            return;
+        }
         if !self.has_room_for(peer) {
             self.close(conn, CloseReason::NotNeeded);
             return;
@@ -95,7 +98,7 @@ impl Hub {
                 self.notify(Event::SelfElsewhere { detail });
                 "it found another process with this node's name".to_owned()
             }
-            Closed::Lost(reason) => reason.clone(),
+            Closed::Broke { reason, .. } | Closed::Lost(reason) => reason.clone(),
         };
         if self.peers.conn(link.peer) == Some(conn) {
             self.peers.disconnected(now_ms, link.peer, &why, reason.clone(), &mut self.rng);

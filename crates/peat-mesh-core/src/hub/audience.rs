@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Hub;
+use super::link::Link;
 use crate::id::{ConnId, DocId, NodeTag};
 use crate::io::Effect;
 use crate::limits;
@@ -14,8 +15,11 @@ impl Hub {
     pub(super) fn committed(&mut self, now_ms: u64, outcomes: Vec<Outcome>) {
         let mut pushes: Vec<(Source, Vec<(DocId, Bytes)>)> = Vec::new();
         for Outcome { doc, source, result } in outcomes {
-            if let Source::Peer { conn, name, repair, .. } = &source {
-                self.merged(now_ms, *conn, name, *repair, (&doc, &result));
+            if let Source::Peer { conn, name, repair, audience } = &source {
+                // A neighbour of the overlay passes on what it has not read.
+                let is_passed_on = audience.contains(&NodeTag::OVERLAY);
+                self.judge(now_ms, *conn, name, (&doc, &result), is_passed_on);
+                self.merged(*conn, name, *repair, (&doc, &result));
             }
             let Ok(written) = result else { continue };
             if written.seq.is_none() {
@@ -27,6 +31,9 @@ impl Hub {
                 Some((last, documents)) if *last == source => documents.push((doc, written.new)),
                 _ => pushes.push((source, vec![(doc, written.new)])),
             }
+        }
+        if !pushes.is_empty() {
+            self.links.values_mut().for_each(Link::moved);
         }
         for (source, documents) in pushes {
             self.push(now_ms, &source, documents);
@@ -102,6 +109,7 @@ impl Hub {
                 if link.skipped || is_full {
                     link.skipped = true;
                 } else {
+                    link.said(self.leaving.now_ms, &frame);
                     self.send(*conn, bytes.clone());
                 }
             }

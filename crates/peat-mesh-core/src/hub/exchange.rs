@@ -21,15 +21,27 @@ impl Hub {
             link.touch(now_ms);
         }
         let whole = reply.whole.into_iter().filter(|doc| link.crossing.may_send(doc)).collect::<Vec<_>>();
-        whole.into_iter().for_each(|doc| link.ask(Request::Whole(doc)));
-        for frame in reply.frames {
-            self.send(conn, frame.encode());
+        for doc in whole {
+            if !self.unsendable.rests(now_ms, &doc, self.catalog.heads(&doc)) {
+                link.ask(Request::Whole(doc));
+            }
+        }
+        let mut frames = reply.frames;
+        let catalog = self.scopes.catalog(&self.catalog, &link.crossing);
+        self.quarantine.claim(now_ms, &link.name, catalog, &mut frames);
+        for frame in &frames {
+            self.say(conn, frame);
         }
         self.pump(conn);
     }
 
-    /// Reads more documents for a peer while its window is open.
+    /// Gives a peer more of what was read for it, and reads more, while its window is open.
     pub(super) fn pump(&mut self, conn: ConnId) {
+        while let Some(link) = self.links.get_mut(&conn)
+            && let Some(frame) = link.held.next(link.unsent_bytes)
+        {
+            self.send(conn, frame);
+        }
         let Some(link) = self.links.get_mut(&conn) else {
             return;
         };
@@ -42,23 +54,25 @@ impl Hub {
         let Some(link) = self.links.get_mut(&conn) else {
             return;
         };
-        link.answered(now_ms, answer.rest);
+        let bytes = answer.changes.iter().map(|(_, chunks)| chunks.len()).sum();
+        link.answered(now_ms, answer.rest, answer.is_begun, bytes);
         let (mut changes, mut wants) = (answer.changes, answer.wants);
         // The bounds may have come while the documents were read.
         changes.retain(|(doc, _)| link.crossing.may_send(doc));
         let mut frames = audience::pack(changes, true, &[]);
         wants.retain(|want| link.crossing.may_receive(&want.doc));
         frames.extend(reconcile::wants(wants));
-        for frame in frames {
-            self.send(conn, frame.encode());
+        for frame in &frames {
+            link.said(now_ms, frame);
+            link.held.push(frame.encode());
         }
+        self.unsendable(now_ms, conn, answer.failed);
         self.pump(conn);
     }
 
     /// What a job that came from a peer means for its connection.
     pub(super) fn merged(
         &mut self,
-        now_ms: u64,
         conn: ConnId,
         from: &NodeName,
         repair: bool,
@@ -78,13 +92,11 @@ impl Hub {
             Ok(written) if written.missing => {
                 let heads = first_heads(&written.heads);
                 let want = link.crossing.want(doc.clone(), heads);
-                self.send(conn, Frame::Want(vec![want]).encode());
+                self.say(conn, &Frame::Want(vec![want]));
             }
             Ok(_) => {}
-            Err(problem @ WriteError::Refused { .. }) => {
-                self.close_broken(now_ms, conn, format!("it sent changes that were refused: {problem}"));
-            }
-            // Nothing the peer could do about it; the next reconciliation tries again.
+            // A refusal is dealt with above. Nothing the peer could do about the rest; the next reconciliation
+            // tries again.
             Err(_) => {}
         }
     }

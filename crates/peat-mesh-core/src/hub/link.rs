@@ -2,9 +2,12 @@
 
 use rand::{Rng, RngExt};
 
+use super::offered::{Offered, Rounds};
+use super::patience::Patience;
 use super::peers::PeerView;
 use super::presence::LinkPresence;
-use super::reconcile::{Queue, Reply, compare_all};
+use super::queue::{Held, Queue};
+use super::reconcile::{Reply, compare_all};
 use super::scope::Crossing;
 use crate::answer::Request;
 use crate::catalog::{Catalog, Prefix, Summary};
@@ -56,6 +59,15 @@ pub(super) struct Link {
     /// Since when nobody needs it, as far as this node knows.
     pub(super) unneeded_since_ms: Option<u64>,
     queue: Queue,
+    /// Answers that wait until little is unsent.
+    pub(super) held: Held,
+    /// What it cannot be sent, in words.
+    pub(super) unsendable: Option<String>,
+    offered: Offered,
+    rounds: Rounds,
+    pub(super) patience: Patience,
+    /// What the peer last said that it has.
+    theirs: Option<Summary>,
     answers_in_flight: usize,
     /// The peer's probe: its round, what it said, and the number of changes that came before it. It is
     /// answered when those are on disk, so that nothing is asked for twice.
@@ -96,6 +108,12 @@ impl Link {
             gossips: false,
             unneeded_since_ms: None,
             queue: Queue::default(),
+            held: Held::default(),
+            unsendable: None,
+            offered: Offered::default(),
+            rounds: Rounds::new(now_ms),
+            patience: Patience::default(),
+            theirs: None,
             answers_in_flight: 0,
             waiting_probe: None,
             // One side asks first; the other follows only if nothing came.
@@ -118,7 +136,8 @@ impl Link {
 
     /// When this link needs the time next. A probe that waits for the disk needs a commit instead.
     pub(super) fn next_wakeup(&self) -> Option<u64> {
-        (self.probe_after.is_none() && self.crossing.is_settled()).then_some(self.probe_at_ms)
+        let probe = (self.probe_after.is_none() && self.crossing.is_settled()).then_some(self.probe_at_ms);
+        probe.into_iter().chain(self.patience.until_ms()).min()
     }
 
     pub(super) fn describe(&self, inbound: Inbound, view: &mut PeerView) {
@@ -129,10 +148,10 @@ impl Link {
         view.documents_received = self.received_documents;
         view.documents_repaired = self.repaired_documents;
         view.bytes_sent = self.sent_bytes;
-        view.bytes_unsent = self.unsent_bytes as u64;
+        view.bytes_unsent = (self.unsent_bytes + self.held.bytes) as u64;
         view.silent_since_ms = self.presence.silent_since_ms;
         view.scope = self.crossing.describe();
-        view.last_error = self.crossing.complaint().or(view.last_error.take());
+        view.last_error = self.crossing.complaint().or(self.unsendable.clone()).or(view.last_error.take());
     }
 
     /// Whether not everything may cross. Such a link is no way for what others pass on.
@@ -158,7 +177,7 @@ impl Link {
     }
 
     pub(super) fn is_answering(&self) -> bool {
-        self.answers_in_flight > 0 || self.queue.len() > 0
+        self.answers_in_flight > 0 || self.queue.len() > 0 || !self.held.is_empty()
     }
 
     /// A difference was seen: compare again once it is dealt with.
@@ -201,27 +220,31 @@ impl Link {
 
     /// The next documents to read for this peer, if its window has room.
     pub(super) fn next_requests(&mut self) -> Option<Vec<Request>> {
-        if self.queue.len() == 0
+        if !self.queue.is_ready()
             || self.answers_in_flight >= limits::ANSWERS_IN_FLIGHT_MAX
-            || self.unsent_bytes >= limits::SEND_WINDOW_BYTES / 2
+            || self.unsent_bytes + self.held.bytes >= limits::SEND_WINDOW_BYTES / 2
         {
             return None;
         }
         self.answers_in_flight += 1;
-        Some(self.queue.take(limits::ANSWER_BATCH_DOCUMENTS_MAX))
+        Some(self.queue.take())
     }
 
-    pub(super) fn answered(&mut self, now_ms: u64, rest: Vec<Request>) {
+    pub(super) fn answered(&mut self, now_ms: u64, rest: Vec<Request>, is_begun: bool, bytes: usize) {
         self.answers_in_flight = self.answers_in_flight.saturating_sub(1);
         self.owed_at_ms = now_ms;
         self.answer_unsent = true;
-        self.queue.put_back(rest);
+        self.queue.put_back(rest, is_begun, bytes);
+        if self.answers_in_flight == 0 {
+            self.queue.nothing_is_read();
+        }
         self.touch(now_ms);
     }
 
     pub(super) fn sent(&mut self, now_ms: u64, bytes: usize) {
         self.unsent_bytes = self.unsent_bytes.saturating_sub(bytes);
         self.sent_bytes += bytes as u64;
+        self.patience.left(now_ms, self.unsent_bytes);
         if self.unsent_bytes == 0 && std::mem::take(&mut self.answer_unsent) {
             self.owed_at_ms = now_ms;
         }
@@ -249,6 +272,44 @@ impl Link {
             self.futile = 0;
             self.in_step_at_ms = Some(now_ms);
         }
+    }
+
+    /// A frame is on its way out that the peer's comparisons may refer to.
+    pub(super) fn said(&mut self, now_ms: u64, frame: &Frame) {
+        self.offered.sent(frame);
+        match frame {
+            Frame::Changes(_) => self.rounds.moved(),
+            Frame::Probe { .. } | Frame::Scope(_) => self.patience.asked(now_ms),
+            _ => {}
+        }
+    }
+
+    /// A frame came in; what is wrong with it, in words.
+    pub(super) fn hear(&mut self, frame: &Frame) -> Option<String> {
+        if !matches!(frame, Frame::Presence(_) | Frame::Gossip { .. }) {
+            self.patience.heard();
+        }
+        if self.crossing.is_settled() { self.offered.received(frame) } else { None }
+    }
+
+    /// Something was written here.
+    pub(super) fn moved(&mut self) {
+        self.rounds.moved();
+    }
+
+    /// The peer began a comparison that finds a difference; what is wrong with that, in words.
+    pub(super) fn compared(
+        &mut self,
+        now_ms: u64,
+        theirs: Summary,
+        inbound: Inbound,
+        may_differ: bool,
+    ) -> Option<String> {
+        if !inbound.is_idle() {
+            self.rounds.moved();
+        }
+        let is_other = self.theirs.replace(theirs) != Some(theirs);
+        self.rounds.round(now_ms, may_differ && is_other)
     }
 
     pub(super) fn probed(&mut self, round: u32, all: Summary, inbound: Inbound) {

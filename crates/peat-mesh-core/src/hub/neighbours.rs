@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::Hub;
 use super::link::Link;
+use super::{Hub, Rule};
 use crate::id::{ConnId, EndpointId};
 use crate::io::CloseReason;
 use crate::limits;
@@ -76,7 +76,7 @@ impl Hub {
             link.skipped = true;
             return;
         }
-        self.send(conn, Frame::Gossip { is_large: self.peers.is_large, bytes }.encode());
+        self.say(conn, &Frame::Gossip { is_large: self.peers.is_large, bytes });
     }
 
     /// A frame that the overlay brought, as if the neighbour had sent it itself.
@@ -88,7 +88,7 @@ impl Hub {
 
     pub(super) fn broke(&mut self, now_ms: u64, peer: EndpointId, rule: String) {
         if let Some(conn) = self.conn_of(peer) {
-            self.close_broken(now_ms, conn, rule);
+            self.close_broken(now_ms, conn, Rule::Overlay, rule);
         }
     }
 

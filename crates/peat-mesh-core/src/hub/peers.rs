@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 
 use rand::{Rng, RngExt};
 
+use super::rules::Account;
 use crate::id::{ConnId, EndpointId, NodeName};
 use crate::io::Closed;
 use crate::limits;
@@ -39,6 +40,8 @@ struct Peer {
     /// Until when it counts as one that was here a moment ago.
     recent_until_ms: u64,
     last_error: Option<String>,
+    /// Rules that it broke.
+    account: Account,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +111,7 @@ impl PeerTable {
             failures: 0,
             recent_until_ms: 0,
             last_error: None,
+            account: Account::default(),
         }))
     }
 
@@ -250,6 +254,17 @@ impl PeerTable {
         peer.wait(now_ms, rng);
     }
 
+    pub(super) fn broke_rule(&mut self, now_ms: u64, id: EndpointId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.account.add(now_ms);
+        }
+    }
+
+    /// What to tell a peer that broke rules and comes too early.
+    pub(super) fn refusal(&self, now_ms: u64, id: EndpointId) -> Option<String> {
+        self.peers.get(&id)?.account.refusal(now_ms)
+    }
+
     pub(super) fn views(&self) -> Vec<PeerView> {
         let mut views: Vec<PeerView> = self
             .peers
@@ -283,7 +298,9 @@ impl Peer {
     /// When it is to be dialled next.
     fn dial_at_ms(&self, is_relayed: bool) -> Option<u64> {
         match self.status {
-            Status::Idle { dial_at_ms } if self.can_be_dialed(is_relayed) => Some(dial_at_ms),
+            Status::Idle { dial_at_ms } if self.can_be_dialed(is_relayed) => {
+                Some(dial_at_ms.max(self.account.until_ms))
+            }
             Status::Idle { .. } => None,
             Status::Dialing | Status::Live(_) => self.dial_anew_at_ms,
         }

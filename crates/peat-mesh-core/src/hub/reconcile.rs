@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::answer::{Request, first_heads};
+use crate::answer::first_heads;
 use crate::catalog::{Catalog, Position, Prefix, Summary};
 use crate::id::DocId;
 use crate::limits;
@@ -134,43 +134,4 @@ fn chunked<T>(mut items: Vec<T>, size: usize) -> impl Iterator<Item = Vec<T>> {
         let rest = items.split_off(size.min(items.len()));
         Some(std::mem::replace(&mut items, rest))
     })
-}
-
-/// Documents to be sent, each once, in the order in which they were asked for.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    order: std::collections::VecDeque<DocId>,
-    requests: HashMap<DocId, Request>,
-}
-
-impl Queue {
-    pub(super) fn len(&self) -> usize {
-        self.requests.len()
-    }
-
-    pub(super) fn push(&mut self, request: Request) {
-        match self.requests.get_mut(request.doc()) {
-            // All of it is more than any part.
-            Some(Request::Whole(_)) => {}
-            Some(waiting) => *waiting = request,
-            None => {
-                self.order.push_back(request.doc().clone());
-                self.requests.insert(request.doc().clone(), request);
-            }
-        }
-    }
-
-    pub(super) fn put_back(&mut self, requests: Vec<Request>) {
-        for request in requests.into_iter().rev() {
-            if !self.requests.contains_key(request.doc()) {
-                self.order.push_front(request.doc().clone());
-                self.requests.insert(request.doc().clone(), request);
-            }
-        }
-    }
-
-    pub(super) fn take(&mut self, count: usize) -> Vec<Request> {
-        let count = count.min(self.order.len());
-        self.order.drain(..count).filter_map(|doc| self.requests.remove(&doc)).collect()
-    }
 }

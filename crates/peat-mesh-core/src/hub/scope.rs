@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
-use super::Hub;
 use super::reconcile::Reply;
+use super::{Hub, Rule};
 use crate::answer::Request;
 use crate::catalog::{Catalog, Position, Prefix};
 use crate::heads::Heads;
@@ -228,7 +228,7 @@ impl Hub {
         let kept = (link.is_kept && self.peers.keeps_neighbours()).then_some(Scope::ALL);
         if let Some(scope) = self.scopes.links.of(&link.name).cloned().or(kept) {
             link.crossing = Crossing::Asked(scope.clone());
-            self.send(conn, Frame::Scope(scope).encode());
+            self.say(conn, &Frame::Scope(scope));
         }
     }
 
@@ -240,7 +240,7 @@ impl Hub {
             Crossing::Open => Scope::ALL,
             Crossing::Bound(_) => {
                 let reason = "a second scope on one connection".to_owned();
-                return self.close_broken(now_ms, conn, reason);
+                return self.close_broken(now_ms, conn, Rule::Opening, reason);
             }
         };
         let answers = matches!(link.crossing, Crossing::Open);
@@ -257,7 +257,7 @@ impl Hub {
         link.crossing = Crossing::Bound(bounds);
         link.begin_again(now_ms);
         if answers {
-            self.send(conn, Frame::Scope(mine).encode());
+            self.say(conn, &Frame::Scope(mine));
         }
     }
 
@@ -272,11 +272,13 @@ impl Hub {
     }
 
     /// Sends to a peer what it asked for, as far as it may have it.
-    pub(super) fn wanted(&mut self, conn: ConnId, wants: Vec<Want>) {
+    pub(super) fn wanted(&mut self, now_ms: u64, conn: ConnId, wants: Vec<Want>) {
         let Some(link) = self.links.get_mut(&conn) else { return };
         // What is not here is not worth remembering, so the catalog bounds what a peer can ask for.
         for want in wants {
-            if self.catalog.heads(&want.doc).is_some() && link.crossing.may_send(&want.doc) {
+            let heads = self.catalog.heads(&want.doc);
+            let is_vain = heads.is_none() || self.unsendable.rests(now_ms, &want.doc, heads);
+            if !is_vain && link.crossing.may_send(&want.doc) {
                 link.ask(Request::Want(want));
             }
         }

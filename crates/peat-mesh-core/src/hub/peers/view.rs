@@ -82,7 +82,7 @@ impl Peer {
             Status::Live(conn) => (PeerState::Connected, Some(conn), None),
             Status::Dialing => (PeerState::Dialing, None, None),
             Status::Idle { dial_at_ms } if self.can_be_dialed(is_relayed) => {
-                (PeerState::Waiting, None, Some(dial_at_ms))
+                (PeerState::Waiting, None, Some(dial_at_ms.max(self.account.until_ms)))
             }
             Status::Idle { .. } => (PeerState::Lost, None, None),
         };
