@@ -21,6 +21,7 @@
 mod authored;
 mod checks;
 mod clock;
+pub mod fuzz;
 pub mod history;
 mod ledger;
 mod network;
