@@ -11,9 +11,9 @@ fn run(seed: u64) {
 }
 
 #[test]
-fn meshes_of_all_sizes_keep_what_must_hold_after_each_step() {
-    // One of them has 50 nodes.
-    (0..10).for_each(run);
+fn small_meshes_keep_what_must_hold_after_each_step() {
+    // The larger ones take too long without optimisation: `.ci/run` plays a hundred seeds with it.
+    (0..7).chain([11]).for_each(run);
 }
 
 #[test]
