@@ -26,10 +26,13 @@ struct Image {
     shows: Vec<Shown>,
 }
 
+/// All that can be read of one document.
+type Held = (DocId, Option<Record>, Option<StoredDocument>, Vec<bytes::Bytes>);
+
 /// All that can be read of a store.
 #[derive(Debug, Clone, PartialEq)]
 struct Shown {
-    documents: Vec<(DocId, Option<Record>, Option<StoredDocument>, Vec<bytes::Bytes>)>,
+    documents: Vec<Held>,
     page: Page,
     collections: Vec<(String, u64)>,
     changes: Vec<Change>,
