@@ -19,7 +19,7 @@ use super::input::Input;
 /// Documents that are edited.
 const DOCUMENTS: usize = 4;
 /// Things that happen, at most.
-const ACTIONS_MAX: usize = 400;
+const ACTIONS_MAX: usize = 150;
 /// After the mangling, both hold the same within this time, in milliseconds: longer than the longest wait for a dial.
 const HEAL_MS_MAX: u64 = 120_000;
 /// A step of time while nothing else happens, in milliseconds.
