@@ -56,6 +56,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | none | configuration, identity, discovery by static list and mDNS |
+//! | `store` | the store of documents (redb) |
 //! | `automerge-backend` | connections (iroh), the stores (redb, iroh-blobs), `node` |
 //! | `broker` | the HTTP, SSE and WebSocket API, `service` |
 //! | `kubernetes` | discovery by the EndpointSlices of a cluster |
@@ -84,7 +85,7 @@ pub mod node;
 pub mod relay;
 #[cfg(feature = "broker")]
 pub mod service;
-#[cfg(feature = "automerge-backend")]
+#[cfg(feature = "store")]
 pub mod store;
 #[cfg(feature = "node")]
 pub mod telemetry;

@@ -81,8 +81,7 @@ from_redb!(TransactionError, TableError, StorageError, CommitError, SetDurabilit
 impl RedbStore {
     /// Opens the store in `folder`; makes the folder and an empty store when they are not there.
     ///
-    /// The work of a clean open does not grow with the number of documents. After a crash the whole file
-    /// is checked.
+    /// Every page of the file is read and its checksum is checked, after an orderly stop as after a crash.
     ///
     /// # Errors
     /// When the file is in use, damaged or newer than this program, or the disk refuses. A file that is

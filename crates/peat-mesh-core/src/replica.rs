@@ -204,6 +204,12 @@ impl Replica {
         self.last_seq
     }
 
+    /// The estimated bytes of the documents that are kept loaded.
+    #[must_use]
+    pub fn cached_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
     /// Does all the jobs in one commit. `now_ms` is the wall clock, in milliseconds since 1970.
     pub fn run(&mut self, store: &dyn Store, jobs: Vec<Job>, now_ms: u64) -> Vec<Outcome> {
         let mut batch = Batch {

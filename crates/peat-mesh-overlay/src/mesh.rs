@@ -78,6 +78,18 @@ impl Mesh {
         self.overlay.as_ref().map(Overlay::neighbours)
     }
 
+    /// Bytes of updates that are kept in case a neighbour lacks one.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.overlay.as_ref().map_or(0, Overlay::kept_bytes)
+    }
+
+    /// How many peers messages wait for until there is a link.
+    #[must_use]
+    pub fn waiting_peers(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// When to call [`Mesh::handle`] with [`Input::Tick`] at the latest.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<u64> {

@@ -1,17 +1,21 @@
 //! What must hold: a world in, what is wrong with it out.
 
+mod steps;
+
 use std::collections::BTreeSet;
 
 use peat_mesh_core::catalog::Prefix;
 use peat_mesh_core::document::{ActorId, Document};
-use peat_mesh_core::presence::NodeState;
+use peat_mesh_core::presence::{NodeState, NodeView};
 use peat_mesh_core::store::Store;
-use peat_mesh_core::{DocId, Heads};
+use peat_mesh_core::{DocId, EndpointId, Heads};
 use serde_json::{Map, Value};
 
 use crate::ledger::Expected;
 use crate::site::Site;
 use crate::world::World;
+
+pub(crate) use steps::check_step;
 
 /// The first difference between the nodes that run; `None` when all hold the same and nothing waits.
 #[must_use]
@@ -37,14 +41,13 @@ pub fn difference(world: &World) -> Option<String> {
 #[must_use]
 pub(crate) fn absence(world: &World) -> Option<String> {
     let sites = world.sites();
-    let pairs = sites.iter().flat_map(|at| sites.iter().map(move |of| (*at, *of)));
-    let is_known = |at: Site, of: Site| {
-        let topology = world.topology(at);
-        let found = topology.nodes.into_iter().find(|node| node.node == world.machine(of).id);
-        found.is_some_and(|node| node.state == NodeState::Reachable)
-    };
-    let (at, of) = pairs.into_iter().find(|(at, of)| !is_known(*at, *of))?;
-    Some(format!("{} does not know that {} is there", world.name(at), world.name(of)))
+    sites.iter().find_map(|at| {
+        let nodes = world.topology(*at).nodes;
+        let is_here = |node: &&NodeView| node.state == NodeState::Reachable;
+        let known: BTreeSet<EndpointId> = nodes.iter().filter(is_here).map(|node| node.node).collect();
+        let of = sites.iter().find(|of| !known.contains(&world.machine(**of).id))?;
+        Some(format!("{} does not know that {} is there", world.name(*at), world.name(*of)))
+    })
 }
 
 /// Everything that must hold when all nodes run, nothing is cut and the mesh has come to rest.
@@ -70,33 +73,39 @@ fn check_disk(world: &World, site: Site, problems: &mut Vec<String>) {
     let mut held = Vec::new();
     store.for_each_heads(&mut |doc, heads| held.push((doc, heads))).expect("a store in memory can be read");
     for (doc, heads) in held {
-        let chunks = store.chunks(&doc).expect("a store in memory can be read");
-        let loaded = Document::load(chunks.iter().map(|chunk| &chunk[..]), &ActorId::from([0; 16]));
-        let document = match loaded {
-            Ok(document) => document,
-            Err(problem) => {
-                problems.push(format!("{doc} on {name} does not load: {problem}"));
-                continue;
-            }
-        };
-        let stored = store.document(&doc).expect("a store in memory can be read");
-        let json = document.to_json().ok().filter(|_| !document.is_deleted());
-        if stored.map(|stored| stored.json) != json {
-            problems.push(format!("{doc} on {name} reads otherwise than its chunks"));
-        }
-        if document.heads() != heads {
-            problems.push(format!("{doc} on {name} has other heads than its chunks"));
-        }
+        check_chunks(world, site, &doc, &heads, problems);
         if let Some(process) = &world.machine(site).process
             && process.mesh.hub().catalog().heads(&doc) != Some(&heads)
         {
             problems.push(format!("the catalog of {name} has other heads of {doc} than the disk"));
         }
-        let known = world.machine(site).disk.known.get(&doc).cloned().unwrap_or_default();
-        let is_gone = |hash| !document.knows(hash);
-        if world.ledger.hashes(&doc, &known).iter().any(is_gone) {
-            problems.push(format!("{doc} on {name} has lost a change that was committed there"));
+    }
+}
+
+/// The chunks of a document load, say what the store says, and hold every change that was committed.
+fn check_chunks(world: &World, site: Site, doc: &DocId, heads: &Heads, problems: &mut Vec<String>) {
+    let (store, name) = (world.store(site), world.name(site));
+    let chunks = store.chunks(doc).expect("a store in memory can be read");
+    let loaded = Document::load(chunks.iter().map(|chunk| &chunk[..]), &ActorId::from([0; 16]));
+    let document = match loaded {
+        Ok(document) => document,
+        Err(problem) => {
+            problems.push(format!("{doc} on {name} does not load: {problem}"));
+            return;
         }
+    };
+    let stored = store.document(doc).expect("a store in memory can be read");
+    let json = document.to_json().ok().filter(|_| !document.is_deleted());
+    if stored.map(|stored| stored.json) != json {
+        problems.push(format!("{doc} on {name} reads otherwise than its chunks"));
+    }
+    if document.heads() != *heads {
+        problems.push(format!("{doc} on {name} has other heads than its chunks"));
+    }
+    let known = world.machine(site).disk.known.get(doc).cloned().unwrap_or_default();
+    let is_gone = |hash| !document.knows(hash);
+    if world.ledger.hashes(doc, &known).iter().any(is_gone) {
+        problems.push(format!("{doc} on {name} has lost a change that was committed there"));
     }
 }
 
@@ -106,9 +115,15 @@ fn check_document(world: &World, site: Site, doc: &DocId, problems: &mut Vec<Str
     let known = world.machine(site).disk.known.get(doc).unwrap_or(&none);
     let name = world.name(site);
     problems.extend(world.ledger.missing(doc, known).into_iter().map(|what| format!("on {name}: {what}")));
-    if known.is_empty() {
+    check_content(world, site, doc, problems);
+}
+
+/// The document is what the changes make that were committed here.
+fn check_content(world: &World, site: Site, doc: &DocId, problems: &mut Vec<String>) {
+    let Some(known) = world.machine(site).disk.known.get(doc).filter(|known| !known.is_empty()) else {
         return;
-    }
+    };
+    let name = world.name(site);
     let expected = world.ledger.expected(doc, known);
     let found = world.get(site, doc.as_str());
     if world.heads(site, doc.as_str()).unwrap_or(Heads::none())

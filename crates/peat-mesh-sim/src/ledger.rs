@@ -169,6 +169,16 @@ impl Ledger {
             .collect()
     }
 
+    /// Acknowledged writes of a document that are on none of the disks.
+    pub(crate) fn nowhere(&self, doc: &DocId, is_known: impl Fn(usize) -> bool) -> Vec<String> {
+        let made = self.documents.get(doc).into_iter().flat_map(|history| history.made.iter().enumerate());
+        made.filter(|(number, made)| made.acknowledged && !made.lost && !is_known(*number))
+            .map(|(_, made)| {
+                format!("{:?} of {} to {doc} was acknowledged and is on no disk", made.mark, made.by)
+            })
+            .collect()
+    }
+
     /// The hashes of some changes.
     pub(crate) fn hashes(&self, doc: &DocId, known: &BTreeSet<usize>) -> Vec<ChangeHash> {
         let history = self.documents.get(doc);

@@ -21,6 +21,7 @@
 mod authored;
 mod checks;
 mod clock;
+pub mod fuzz;
 pub mod history;
 mod ledger;
 mod network;
@@ -29,11 +30,12 @@ mod site;
 pub mod swarm;
 mod trace;
 mod traffic;
+mod weather;
 mod world;
 
 pub use checks::{check, difference};
-pub use network::Weather;
 pub use script::{Report, Script, Step, play, play_recorded};
 pub use site::{Edit, Op, Site};
 pub use traffic::{Count, Traffic};
+pub use weather::Weather;
 pub use world::{Reply, World};

@@ -14,63 +14,13 @@ use peat_mesh_core::io::Closed;
 use peat_mesh_core::limits;
 
 use crate::site::Site;
+use crate::weather::Weather;
 
 /// An end to which nothing comes says so after so long, in milliseconds.
 const SILENT_AFTER_MS: u64 = 2_000;
 
-/// How bad the network is. Times are in milliseconds, probabilities between 0 and 1 for each frame or
-/// dial.
-#[derive(Debug, Clone)]
-pub struct Weather {
-    /// How long a frame is under way.
-    pub latency_ms: RangeInclusive<u64>,
-    /// Frames that never arrive.
-    pub lost: f64,
-    /// Frames that arrive twice.
-    pub duplicated: f64,
-    /// Frames that are overtaken by later ones.
-    pub reordered: f64,
-    /// Frames on which the connection breaks.
-    pub broken: f64,
-    /// Dials that fail though the peer is there.
-    pub dial_fails: f64,
-    /// How long an end of a dead connection believes that it lives.
-    pub silence_ms: RangeInclusive<u64>,
-    /// How fast frames leave a node, per connection.
-    pub bytes_per_ms: u64,
-}
-
-impl Weather {
-    /// Everything arrives, in order.
-    #[must_use]
-    pub fn calm() -> Self {
-        Self {
-            latency_ms: 1..=3,
-            lost: 0.0,
-            duplicated: 0.0,
-            reordered: 0.0,
-            broken: 0.0,
-            dial_fails: 0.0,
-            silence_ms: 500..=5_000,
-            bytes_per_ms: 100_000,
-        }
-    }
-
-    /// Each kind of fault, now and then.
-    #[must_use]
-    pub fn rough() -> Self {
-        Self {
-            latency_ms: 1..=60,
-            lost: 0.05,
-            duplicated: 0.05,
-            reordered: 0.1,
-            broken: 0.005,
-            dial_fails: 0.2,
-            silence_ms: 200..=9_000,
-            bytes_per_ms: 2_000,
-        }
-    }
-}
+/// What a lost packet costs until it was sent again, in milliseconds.
+const DELAY_MS: RangeInclusive<u64> = 20..=1_500;
 
 /// What the network does at some time.
 #[derive(Debug)]
@@ -296,6 +246,9 @@ impl Network {
         plan.push((end.free_ms, Happening::Left { conn, bytes: cost }));
         let arrival_ms = end.free_ms + rng.random_range(weather.latency_ms.clone());
         let mut arrival_ms = arrival_ms.max(end.last_arrival_ms).max(far_admitted_ms);
+        if weather.delayed > 0.0 && rng.random_bool(weather.delayed) {
+            arrival_ms += rng.random_range(DELAY_MS);
+        }
         if rng.random_bool(weather.reordered) {
             arrival_ms += rng.random_range(1..=200);
         } else {

@@ -1,24 +1,25 @@
 //! A scenario as a list of steps that can be printed: a seed in, steps out, and a report after playing.
+//!
+//! - `draw`: a seed becomes a scenario.
+//! - `play`: a scenario is played and everything is checked, after each step and at the end.
+
+mod draw;
+mod play;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-
-use crate::checks;
-use crate::history::{self, History};
-use crate::network::Weather;
+use crate::history;
 use crate::site::Edit;
-use crate::world::{Reply, World};
+use crate::weather::Weather;
+
+pub use play::{play, play_recorded};
 
 const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
-/// After the last fault, all nodes must hold the same within this time, in milliseconds.
-const CONVERGED_MS_MAX: u64 = 120_000;
-/// And all nodes must know that all can be reached within this time more, in milliseconds.
-const PRESENT_MS_MAX: u64 = 150_000;
-/// Reads after each step.
-const LOOKS: usize = 3;
+
+/// The name of a machine.
+fn name(number: usize) -> String {
+    NAMES.get(number).map_or_else(|| format!("node-{number}"), |name| (*name).to_owned())
+}
 
 /// One thing that is done to the world. Machines and documents are numbered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +49,19 @@ pub enum Step {
     Move(usize),
     /// Discovery of the first forgets the second for so many milliseconds.
     Forget(usize, usize, u64),
+    /// Nothing gets through between machines with a smaller number and all others.
+    Split(usize),
+    /// Nothing is cut any more.
+    HealAll,
+    /// Frames leave so slowly on one link, in bytes per millisecond.
+    Slow(usize, usize, u64),
     /// Time passes, in milliseconds.
     Run(u64),
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |site: &usize| NAMES[*site];
+        let name = |site: &usize| name(*site);
         match self {
             Self::Edit(site, doc, edit) => write!(f, "edit {} d/{doc} {edit:?}", name(site)),
             Self::Delete(site, doc) => write!(f, "delete {} d/{doc}", name(site)),
@@ -68,16 +75,25 @@ impl fmt::Display for Step {
             Self::FailCommit(site) => write!(f, "fail-commit {}", name(site)),
             Self::Move(site) => write!(f, "move {}", name(site)),
             Self::Forget(site, peer, ms) => write!(f, "forget {} {} {ms}", name(site), name(peer)),
+            Self::Split(number) => write!(f, "split before {}", name(number)),
+            Self::HealAll => write!(f, "heal all"),
+            Self::Slow(a, b, bytes_per_ms) => write!(f, "slow {} {} {bytes_per_ms}", name(a), name(b)),
             Self::Run(ms) => write!(f, "run {ms}"),
         }
     }
 }
 
-/// A mesh of five and what happens to it.
+/// A mesh and what happens to it.
 #[derive(Debug, Clone)]
 pub struct Script {
     /// What everything else comes from.
     pub seed: u64,
+    /// How many machines there are.
+    pub nodes: usize,
+    /// The largest formation in which all connect to all; in a larger one, the overlay picks neighbours.
+    pub max_peers: usize,
+    /// How bad the network is while the steps are done.
+    pub weather: Weather,
     /// How many documents there are.
     pub documents: usize,
     /// Who can reach whom.
@@ -89,78 +105,28 @@ pub struct Script {
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (a, b) in &self.links {
-            writeln!(f, "link {} {}", NAMES[*a], NAMES[*b])?;
+            writeln!(f, "link {} {}", name(*a), name(*b))?;
         }
         self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
     }
 }
 
-impl Script {
-    /// The scenario of a seed.
-    #[must_use]
-    pub fn random(seed: u64) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let links = links(&mut rng);
-        let documents = rng.random_range(1..=8);
-        let count = rng.random_range(30..=120);
-        let steps = (0..count).flat_map(|_| step(&mut rng, &links, documents)).collect();
-        Self { seed, documents, links, steps }
-    }
-}
-
-/// A full mesh, a ring, a chain, a star, or a tree with a few more links.
-fn links(rng: &mut StdRng) -> Vec<(usize, usize)> {
-    let count = NAMES.len();
-    let chain = (1..count).map(|site| (site - 1, site));
-    match rng.random_range(0..5) {
-        0 => (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b))).collect(),
-        1 => chain.chain([(0, count - 1)]).collect(),
-        2 => chain.collect(),
-        3 => (1..count).map(|site| (0, site)).collect(),
-        _ => {
-            let mut links: Vec<_> = (1..count).map(|site| (rng.random_range(0..site), site)).collect();
-            let more = (rng.random_range(0..count - 1), count - 1);
-            if !links.contains(&more) {
-                links.push(more);
-            }
-            links
-        }
-    }
-}
-
-fn step(rng: &mut StdRng, links: &[(usize, usize)], documents: usize) -> Vec<Step> {
-    let site = rng.random_range(0..NAMES.len());
-    let (a, b) = links[rng.random_range(0..links.len())];
-    let doc = rng.random_range(0..documents);
-    let pause = match rng.random_range(0..20) {
-        0 => Step::Run(rng.random_range(5_000..20_000)),
-        1..6 => Step::Run(rng.random_range(100..2_000)),
-        6..12 => Step::Run(rng.random_range(1..50)),
-        _ => Step::Run(0),
-    };
-    let step = match rng.random_range(0..100) {
-        0..52 => Step::Edit(site, doc, Edit::ALL[rng.random_range(0..Edit::ALL.len())]),
-        52..62 => Step::Delete(site, doc),
-        62..69 => Step::Cut(a, b),
-        69..76 => Step::Heal(a, b),
-        76..80 => Step::Break(a, b),
-        80..85 => Step::Crash(site),
-        85..90 => Step::Restart(site),
-        90..92 => Step::Backup(site),
-        92..94 => Step::Restore(site),
-        94..96 => Step::FailCommit(site),
-        96..98 => Step::Move(site),
-        _ => Step::Forget(a, b, rng.random_range(100..10_000)),
-    };
-    vec![step, pause]
-}
-
 /// How a scenario went.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
     /// Its seed.
     pub seed: u64,
+    /// How many nodes took part.
+    pub nodes: usize,
+    /// Links that were cut, and connections that were broken, by a step.
+    pub cuts: usize,
+    /// Nodes that were killed.
+    pub crashes: usize,
+    /// How often each of some updates in the calm after it all was sent, for each node that had to get it: 1 is the least.
+    pub sends_per_node: Vec<f64>,
+    /// The most that this may be on average.
+    pub sends_bound: f64,
     /// Client requests that were acknowledged.
     pub acknowledged: usize,
     /// Client requests of all.
@@ -177,119 +143,4 @@ pub struct Report {
     pub trace_hash: u64,
     /// What clients did and saw.
     pub history: history::Summary,
-}
-
-/// Plays a scenario in bad weather, then ends all faults, waits for convergence and checks everything.
-///
-/// # Errors
-/// What does not hold, one problem a line; also when a node panics.
-pub fn play(script: &Script, prints: bool) -> Result<Report, String> {
-    play_recorded(script, prints).0
-}
-
-/// [`play`], and what clients did and saw, up to where it ended.
-pub fn play_recorded(script: &Script, prints: bool) -> (Result<Report, String>, History) {
-    let mut world = World::new(script.seed);
-    world.record_history();
-    if prints {
-        world.print_trace();
-    }
-    // The world is thrown away, so it does not matter in what state a panic leaves it.
-    let played = catch_unwind(AssertUnwindSafe(|| play_through(&mut world, script)));
-    let played = played.unwrap_or_else(|_| Err("a node panicked; the message is above".to_owned()));
-    (played, world.history())
-}
-
-fn play_through(world: &mut World, script: &Script) -> Result<Report, String> {
-    let mut rng = StdRng::seed_from_u64(script.seed ^ 1);
-    let mut eyes = StdRng::seed_from_u64(script.seed ^ 2);
-    let sites = world.nodes(NAMES);
-    script.links.iter().for_each(|(a, b)| world.link(sites[*a], sites[*b]));
-    if rng.random_bool(0.8) {
-        world.set_weather(Weather::rough());
-    }
-    world.set_disk_ms(rng.random_range(1..=100), rng.random_range(0..=50));
-    let mut ops = Vec::new();
-    for step in &script.steps {
-        world.remark(&step.to_string());
-        match step {
-            Step::Edit(site, doc, edit) => ops.push(world.edit(sites[*site], &format!("d/{doc}"), *edit)),
-            Step::Delete(site, doc) => ops.push(world.delete(sites[*site], &format!("d/{doc}"))),
-            Step::Cut(a, b) => world.cut(sites[*a], sites[*b]),
-            Step::Heal(a, b) => world.heal(sites[*a], sites[*b]),
-            Step::Break(a, b) => world.break_connections(sites[*a], sites[*b]),
-            Step::Crash(site) => world.crash(sites[*site]),
-            Step::Restart(site) => world.restart(sites[*site]),
-            Step::Backup(site) => world.backup(sites[*site]),
-            Step::Restore(site) => world.restore_backup(sites[*site]),
-            Step::FailCommit(site) => world.fail_next_commit(sites[*site]),
-            Step::Move(site) => world.move_away(sites[*site]),
-            Step::Forget(a, b, ms) => world.forget(sites[*a], sites[*b], *ms),
-            Step::Run(ms) => world.run_for(*ms),
-        }
-        look(world, &mut eyes, script.documents);
-    }
-    world.remark("the faults end");
-    world.heal_all();
-    sites.iter().for_each(|site| world.restart(*site));
-    // In some worlds the network stays bad: convergence may not need a good one.
-    if rng.random_bool(0.7) {
-        world.set_weather(Weather::calm());
-    }
-    let converged_ms = settle(world)?;
-    checks::check(world)?;
-    let history = look_at_the_end(world, script.documents)?;
-    let all = world.traffic().all();
-    Ok(Report {
-        seed: script.seed,
-        acknowledged: ops.iter().filter(|op| *world.reply(**op) == Reply::Done).count(),
-        requests: ops.len(),
-        frames: all.frames,
-        bytes: all.bytes,
-        virtual_ms: world.now_ms(),
-        converged_ms,
-        trace_hash: world.trace_hash(),
-        history,
-    })
-}
-
-/// Clients read and follow changes here and there. They have dice of their own, so that what happens does not
-/// depend on who looks.
-fn look(world: &mut World, eyes: &mut StdRng, documents: usize) {
-    let sites = world.sites();
-    for _ in 0..LOOKS {
-        let site = sites[eyes.random_range(0..sites.len())];
-        world.observe(site, &format!("d/{}", eyes.random_range(0..documents)));
-    }
-    world.follow(sites[eyes.random_range(0..sites.len())]);
-}
-
-/// Reads everything everywhere, and holds what clients did and saw against the model.
-fn look_at_the_end(world: &mut World, documents: usize) -> Result<history::Summary, String> {
-    world.sites().into_iter().for_each(|site| world.follow(site));
-    world.record_quiet();
-    for site in world.sites() {
-        (0..documents).for_each(|doc| world.observe(site, &format!("d/{doc}")));
-    }
-    history::check(&world.history()).map_err(|violations| {
-        let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
-        lines.join("\n")
-    })
-}
-
-/// Converged once may be by chance while something is still on its way, so look again later.
-fn settle(world: &mut World) -> Result<u64, String> {
-    let converged_ms = world.run_until_converged(CONVERGED_MS_MAX)?;
-    world.set_weather(Weather::calm());
-    world.run_for(12_000);
-    world.run_until_converged(CONVERGED_MS_MAX)?;
-    // A record that the network lost comes again with the next one, which is a period away.
-    let until_ms = world.now_ms() + PRESENT_MS_MAX;
-    while let Some(problem) = checks::absence(world) {
-        if world.now_ms() >= until_ms {
-            return Err(format!("presence does not settle within {PRESENT_MS_MAX} ms: {problem}"));
-        }
-        world.run_for(1_000);
-    }
-    Ok(converged_ms)
 }

@@ -21,6 +21,7 @@ pub struct Count {
 pub struct Traffic {
     kinds: BTreeMap<&'static str, Count>,
     documents: BTreeMap<(Site, DocId), u64>,
+    gossiped: u64,
 }
 
 impl Traffic {
@@ -32,6 +33,16 @@ impl Traffic {
 
     pub(crate) fn count_document(&mut self, to: Site, doc: &DocId) {
         *self.documents.entry((to, doc.clone())).or_default() += 1;
+    }
+
+    pub(crate) fn count_gossiped(&mut self) {
+        self.gossiped += 1;
+    }
+
+    /// How often an update was sent to a node, by whatever way: as changes of a document, or along the overlay.
+    #[must_use]
+    pub fn sends(&self) -> u64 {
+        self.documents.values().sum::<u64>() + self.gossiped
     }
 
     /// All frames.

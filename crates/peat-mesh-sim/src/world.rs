@@ -6,6 +6,7 @@ mod run;
 mod trouble;
 mod watching;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use peat_mesh_core::hub::PeerView;
@@ -23,10 +24,11 @@ use self::run::Event;
 use crate::clock::Agenda;
 use crate::history::Recorder;
 use crate::ledger::Ledger;
-use crate::network::{Network, Weather, pair};
+use crate::network::{Network, pair};
 use crate::site::{Ask, Disk, Edit, Machine, Op, Site, read};
 use crate::trace::{Trace, number_of};
 use crate::traffic::Traffic;
+use crate::weather::Weather;
 
 /// What became of a client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub struct World {
     largest_document_bytes: usize,
     peak_unsent_bytes: usize,
     worked_ms: u64,
+    /// What was written since the last look, see `checks::steps`.
+    touched: BTreeSet<(Site, DocId)>,
     /// The longest that a commit and reading for an answer take, in milliseconds.
     commit_ms_max: u64,
     answer_ms_max: u64,
@@ -98,6 +102,7 @@ impl World {
             largest_document_bytes: 0,
             peak_unsent_bytes: 0,
             worked_ms: 0,
+            touched: BTreeSet::new(),
             commit_ms_max: 5,
             answer_ms_max: 5,
             max_peers: usize::MAX / 4,

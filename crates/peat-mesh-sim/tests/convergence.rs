@@ -11,7 +11,9 @@ const THREADS: u64 = 2;
 fn run(seed: u64, prints: bool) {
     let script = Script::random(seed);
     if let Err(problem) = play(&script, prints) {
-        panic!("SEED={seed}\nreplay with: cargo run -p peat-mesh-sim -- --seed {seed}\n{problem}\n{script}");
+        panic!(
+            "SEED={seed}\nreplay with: cargo run -p peat-mesh-sim -- --rough --seed {seed}\n{problem}\n{script}"
+        );
     }
 }
 

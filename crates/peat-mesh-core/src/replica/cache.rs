@@ -73,6 +73,10 @@ impl Cache {
         Self { documents: LruCache::unbounded(), bytes: 0, bytes_max }
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn take(&mut self, doc: &DocId) -> Option<Loaded> {
         let (bytes, loaded) = self.documents.pop(doc)?;
         self.bytes -= bytes;

@@ -1,18 +1,25 @@
 //! Plays many seeds: `sim --seeds 1000 [--from N]`, or one with everything that happens: `sim --seed N`, which also
-//! writes down what clients did and saw: `--history FILE`. `sim check FILE` holds such a file against the model.
+//! writes down what clients did and saw: `--history FILE`. With `--rough`, five nodes on a network that is worse than
+//! QUIC instead of meshes of all sizes. `sim check FILE` holds such a file against the model.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use peat_mesh_sim::history::{self, History};
 use peat_mesh_sim::{Report, Script, play, play_recorded};
 
-const USAGE: &str =
-    "usage: sim [--seeds COUNT] [--from SEED] | sim --seed SEED [--history FILE] | sim check FILE";
+const USAGE: &str = "usage: sim [--rough] [--seeds COUNT] [--from SEED] | sim [--rough] --seed SEED [--history FILE] | sim check FILE";
+
+/// Makes a scenario of a seed, and the flag that says so.
+type Scenes = (fn(u64) -> Script, &'static str);
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_rough = arguments.iter().any(|argument| argument == "--rough");
+    arguments.retain(|argument| argument != "--rough");
+    let scenes: Scenes = if is_rough { (Script::random, " --rough") } else { (Script::scaled, "") };
     let (mut seeds, mut from, mut one, mut file) = (100, 0, None, None);
     for pair in arguments.chunks(2) {
         match pair {
@@ -28,8 +35,8 @@ fn main() -> ExitCode {
         }
     }
     match one {
-        Some(seed) => show(seed, file.as_deref()),
-        None => play_all(from, seeds),
+        Some(seed) => show(scenes, seed, file.as_deref()),
+        None => play_all(scenes, from, seeds),
     }
 }
 
@@ -60,8 +67,8 @@ fn check(file: &str) -> ExitCode {
     }
 }
 
-fn show(seed: u64, file: Option<&str>) -> ExitCode {
-    let script = Script::random(seed);
+fn show(scenes: Scenes, seed: u64, file: Option<&str>) -> ExitCode {
+    let script = scenes.0(seed);
     println!("{script}");
     let (played, history) = play_recorded(&script, true);
     if let Some(file) = file
@@ -82,7 +89,8 @@ fn show(seed: u64, file: Option<&str>) -> ExitCode {
     }
 }
 
-fn play_all(from: u64, seeds: u64) -> ExitCode {
+fn play_all((scenes, flag): Scenes, from: u64, seeds: u64) -> ExitCode {
+    let started = Instant::now();
     let next = AtomicU64::new(from);
     let results = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -94,7 +102,7 @@ fn play_all(from: u64, seeds: u64) -> ExitCode {
                     if seed >= from + seeds {
                         return;
                     }
-                    let result = play(&Script::random(seed), false);
+                    let result = play(&scenes(seed), false);
                     results.lock().unwrap_or_else(PoisonError::into_inner).push((seed, result));
                 }
             });
@@ -108,11 +116,12 @@ fn play_all(from: u64, seeds: u64) -> ExitCode {
             Err(problem) => {
                 failed += 1;
                 println!("SEED={seed} failed:\n{problem}");
-                println!("replay with: cargo run -p peat-mesh-sim -- --seed {seed}\n");
+                println!("replay with: cargo run --release -p peat-mesh-sim --{flag} --seed {seed}\n");
             }
         }
     }
     print_summary(&reports, failed);
+    println!("wall time       {:.0} s on {threads} threads", started.elapsed().as_secs_f64());
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -123,14 +132,34 @@ fn print_summary(reports: &[Report], failed: usize) {
     let at =
         |part: usize| converged_ms.get((converged_ms.len() * part / 100).min(converged_ms.len().max(1) - 1));
     println!("{} seeds passed, {failed} failed", reports.len());
+    let most = reports.iter().map(|report| report.nodes).max().unwrap_or_default();
+    println!("nodes           {}, at most {most} in one mesh", sum(|report| report.nodes as u64));
     println!("virtual time    {} s", sum(|report| report.virtual_ms) / 1000);
-    println!("requests        {}", sum(|report| report.requests as u64));
+    println!("writes          {}", sum(|report| report.requests as u64));
     println!("acknowledged    {}", sum(|report| report.acknowledged as u64));
+    println!("cuts            {}", sum(|report| report.cuts as u64));
+    println!("crashes         {}", sum(|report| report.crashes as u64));
     println!("reads checked   {}", sum(|report| report.history.reads as u64));
     println!("events checked  {}", sum(|report| report.history.events as u64));
     println!("frames          {}", sum(|report| report.frames));
     println!("bytes           {}", sum(|report| report.bytes));
     if let (Some(half), Some(most), Some(all)) = (at(50), at(99), at(100)) {
         println!("converged after {half} ms (half), {most} ms (99 of 100), {all} ms (all)");
+    }
+    for (what, sizes) in [("up to 16 nodes", 0..17), ("more nodes    ", 17..usize::MAX)] {
+        let some = || reports.iter().filter(|report| sizes.contains(&report.nodes));
+        let mut sends: Vec<f64> = some().flat_map(|report| report.sends_per_node.iter().copied()).collect();
+        sends.sort_unstable_by(f64::total_cmp);
+        let means = some().map(|report| {
+            let mean = report.sends_per_node.iter().sum::<f64>() / report.sends_per_node.len() as f64;
+            mean / report.sends_bound
+        });
+        if let (Some(half), Some(most)) = (sends.get(sends.len() / 2), sends.last()) {
+            let nearest = 100.0 * means.fold(0.0, f64::max);
+            println!(
+                "sends of an update per node that gets it, {what}: {half:.2} (half), {most:.2} (most); \
+                 the mean of a mesh came to {nearest:.0} % of its bound"
+            );
+        }
     }
 }

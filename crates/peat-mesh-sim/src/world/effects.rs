@@ -4,6 +4,7 @@ use peat_mesh_core::io::{CloseReason, Closed, Effect, Event as News, Input};
 use peat_mesh_core::replica::{Job, Outcome, Source, Work, WriteError};
 use peat_mesh_core::wire::{Changes, Frame, HEADER_BYTES};
 use peat_mesh_core::{ConnId, EndpointId, NodeName, limits};
+use peat_mesh_overlay::Topic;
 use rand::RngExt;
 
 use super::run::Event;
@@ -97,6 +98,11 @@ impl World {
         };
         self.traffic.count(decoded.name(), frame.len());
         let Some(to) = self.net.far_end(conn).map(|far| far.site) else { return };
+        if let Frame::Gossip { bytes, .. } = &decoded
+            && Topic::of(bytes) == Topic::Update
+        {
+            self.traffic.count_gossiped();
+        }
         if let Frame::Changes(changes) = decoded {
             self.worked_ms = self.agenda.now_ms();
             for (doc, chunks) in &changes.documents {
@@ -174,6 +180,7 @@ impl World {
         for (outcome, plan) in outcomes.iter().zip(&plans) {
             let Ok(written) = &outcome.result else { continue };
             if written.seq.is_some() {
+                self.touched.insert((site, outcome.doc.clone()));
                 let known = machine.disk.known.entry(outcome.doc.clone()).or_default();
                 let is_local = outcome.source == Source::Client;
                 self.ledger.committed(&machine.name, &outcome.doc, known, written, plan.as_ref(), is_local);

@@ -1,5 +1,7 @@
 //! What goes wrong in a world: cuts, crashes, old disks, and machines that move.
 
+use std::collections::BTreeSet;
+
 use peat_mesh_core::DocId;
 use peat_mesh_core::io::Input;
 use rand::RngExt;
@@ -76,11 +78,23 @@ impl World {
         }
         self.note(site, "starts");
         self.machines[site.0].start(&mut self.rng, self.agenda.now_ms(), self.max_peers);
+        self.touch_all(site);
         for peer in self.net.neighbours(site) {
             let after_ms = self.rng.random_range(0..=50);
             self.discover(site, peer, after_ms);
         }
         self.wake(site);
+    }
+
+    /// What a node starts on is looked at as if it had just been written.
+    fn touch_all(&mut self, site: Site) {
+        let documents = self.machines[site.0].disk.known.keys();
+        self.touched.extend(documents.map(|doc| (site, doc.clone())));
+    }
+
+    /// What was written since this was last asked, and what nodes started on.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<(Site, DocId)> {
+        std::mem::take(&mut self.touched)
     }
 
     /// Whether a node runs.
