@@ -20,6 +20,15 @@ pub enum Request {
     Whole(DocId),
     /// The peer asked.
     Want(Want),
+    /// The peer asks whether these heads are here on disk. Not mixed with the others.
+    Holds {
+        /// The number of its question.
+        id: u64,
+        /// Which document.
+        doc: DocId,
+        /// Which heads.
+        heads: Heads,
+    },
 }
 
 impl Request {
@@ -29,6 +38,7 @@ impl Request {
         match self {
             Self::Whole(doc) => doc,
             Self::Want(want) => &want.doc,
+            Self::Holds { doc, .. } => doc,
         }
     }
 }
@@ -40,6 +50,8 @@ pub struct Answer {
     pub changes: Vec<(DocId, Bytes)>,
     /// What this node asks back.
     pub wants: Vec<Want>,
+    /// Whether what a question of the peer names is here, by the number of the question.
+    pub held: Vec<(u64, bool)>,
     /// Requests not looked at because the answer was large enough.
     pub rest: Vec<Request>,
     /// Documents that could not be read, with the reason.
@@ -80,6 +92,11 @@ pub fn answer(store: &dyn Store, requests: Vec<Request>) -> Answer {
         let done = match &request {
             Request::Whole(doc) => whole(store, doc, &mut answer),
             Request::Want(want) => missing(store, want, &mut answer),
+            Request::Holds { id, doc, heads } => {
+                let held = holds(store, doc, heads);
+                answer.held.push((*id, *held.as_ref().unwrap_or(&false)));
+                held.map(|_| ())
+            }
         };
         if let Err(problem) = done {
             answer.changes.truncate(before);
@@ -138,6 +155,16 @@ fn missing(store: &dyn Store, want: &Want, answer: &mut Answer) -> Result<(), An
         answer.wants.push(Want { doc: want.doc.clone(), stage, heads, have: document.have() });
     }
     Ok(())
+}
+
+/// Whether the store has these heads, as its own or in the past of its own.
+fn holds(store: &dyn Store, doc: &DocId, heads: &Heads) -> Result<bool, AnswerError> {
+    let Some(record) = store.record(doc)? else { return Ok(false) };
+    if heads.are_among(&record.heads) {
+        return Ok(true);
+    }
+    let document = load(&store.chunks(doc)?)?;
+    Ok(heads.as_slice().iter().all(|hash| document.knows(hash)))
 }
 
 /// As many heads as a frame may name.

@@ -4,7 +4,9 @@
 //! peer table and one [`Link`] per live connection; it has no documents, no sockets and no clock.
 
 mod arrival;
+mod asks;
 mod audience;
+mod confirm;
 mod exchange;
 mod leaving;
 mod link;
@@ -15,6 +17,7 @@ mod reconcile;
 #[cfg(test)]
 mod redial_tests;
 mod scope;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +30,9 @@ use peers::PeerTable;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+pub use asks::Holding;
 pub use peers::{PeerState, PeerView};
+pub use steps::{LinkSync, Reconciliation};
 
 use crate::catalog::Catalog;
 use crate::id::{ConnId, EndpointId, NodeName};
@@ -51,6 +56,7 @@ pub struct Hub {
     leaving: leaving::Leaving,
     presence: presence::Presence,
     scopes: scope::Scopes,
+    asks: asks::Asks,
     effects: Vec<Effect>,
 }
 
@@ -70,6 +76,7 @@ impl Hub {
             leaving: leaving::Leaving::default(),
             presence: presence::Presence::default(),
             scopes: scope::Scopes::default(),
+            asks: asks::Asks::default(),
             effects: Vec::new(),
         }
     }
@@ -111,6 +118,8 @@ impl Hub {
             Input::Delivered { peer, frame } => self.delivered(now_ms, peer, frame),
             Input::NotBroadcast => self.links.values_mut().for_each(|link| link.nudge(now_ms)),
             Input::Broke { peer, rule } => self.broke(now_ms, peer, rule),
+            Input::Ask { ask, about } => self.ask(ask, about),
+            Input::AskOver { ask } => self.ask_over(ask),
             Input::Leaving => self.leave(now_ms),
         }
         self.due(now_ms);
@@ -133,7 +142,9 @@ impl Hub {
         let mut views = self.peers.views();
         for view in &mut views {
             if let Some(link) = view.conn.and_then(|conn| self.links.get(&conn)) {
-                link.describe(self.inbound.get(&link.name).copied().unwrap_or_default(), view);
+                let inbound = self.inbound_of(link);
+                link.describe(inbound, view);
+                view.sync = link.steps.view(link.is_strictly_in_step(self.summary_for(link), inbound));
             }
         }
         views
@@ -148,12 +159,14 @@ impl Hub {
     fn send(&mut self, conn: ConnId, frame: Bytes) {
         if let Some(link) = self.links.get_mut(&conn) {
             link.unsent_bytes += limits::frame_cost_bytes(frame.len());
+            link.steps.went(self.leaving.now_ms, &frame);
             self.effects.push(Effect::Send { conn, frame });
         }
     }
 
     fn close(&mut self, conn: ConnId, reason: CloseReason) {
         self.links.remove(&conn);
+        self.asks.note_change();
         self.forget_scopes();
         self.effects.push(Effect::Close { conn, reason });
     }
@@ -176,6 +189,7 @@ impl Hub {
             }
         }
         self.let_go(now_ms);
+        self.hurry(now_ms);
         let mut replies = Vec::new();
         for (conn, link) in self.links.iter_mut().filter(|(_, link)| link.crossing.is_settled()) {
             let inbound = self.inbound.get(&link.name).copied().unwrap_or_default();
@@ -186,6 +200,7 @@ impl Hub {
         for (conn, reply) in replies {
             self.reply(now_ms, conn, reply);
         }
+        self.ask_due();
         self.presence_due(now_ms);
     }
 
@@ -200,6 +215,7 @@ impl Hub {
         let Some(link) = self.links.get_mut(&conn) else {
             return;
         };
+        link.steps.came(now_ms, &frame);
         match frame {
             Frame::Hello(_) => {
                 let reason = "a second hello on one connection".to_owned();
@@ -259,6 +275,8 @@ impl Hub {
                 self.effects.push(Effect::Merge { conn, from, changes });
             }
             Frame::Presence(records) => self.presence_received(now_ms, conn, records),
+            Frame::Confirm { id, doc, heads } => self.confirm_asked(conn, id, doc, heads),
+            Frame::Confirmed { id } => self.confirmed(conn, id),
         }
     }
 

@@ -60,6 +60,13 @@ pub const ANSWERS_IN_FLIGHT_MAX: usize = 8;
 /// Documents read from the store in one such go.
 pub const ANSWER_BATCH_DOCUMENTS_MAX: usize = 64;
 
+/// Largest question whether a peer holds heads of a document, in bytes.
+pub const CONFIRM_BYTES_MAX: usize = 16 * 1024;
+/// Most questions of one peer that wait until this node holds what they name; the oldest is dropped …
+pub const CONFIRMS_PER_LINK_MAX: usize = 1024;
+/// … as it is when together they name more heads than this.
+pub const CONFIRM_HEADS_PER_LINK_MAX: usize = 4096;
+
 /// Largest message of the overlay in a frame, in bytes.
 pub const GOSSIP_BYTES_MAX: usize = 72 * 1024;
 
@@ -137,6 +144,8 @@ const _: () = {
     assert!(CHANGES_FRAME_BYTES_TARGET < SEND_WINDOW_BYTES);
     assert!(SEND_WINDOW_BYTES < FRAME_BYTES_MAX);
     assert!(PRESENCE_WINDOW_BYTES < SEND_WINDOW_BYTES);
+    assert!(HEADS_COUNT_MAX <= CONFIRM_HEADS_PER_LINK_MAX);
+    assert!(8 + 2 + COLLECTION_BYTES_MAX + 1 + DOCUMENT_ID_BYTES_MAX + 2 + HEADS_COUNT_MAX * 32 <= CONFIRM_BYTES_MAX);
     assert!(RANGE_ITEMS_MAX <= ITEMS_PER_FRAME_MAX);
     assert!(COLLECTION_BYTES_MAX + 1 + DOCUMENT_ID_BYTES_MAX <= u16::MAX as usize);
 };
