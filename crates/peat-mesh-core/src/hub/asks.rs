@@ -3,12 +3,12 @@
 //! A question is open from [`Input::Ask`](crate::io::Input::Ask) to [`Input::AskOver`](crate::io::Input::AskOver),
 //! and whoever asks looks at the answer as it grows. Peers that connect meanwhile are asked, too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::link::Link;
 use super::{Hub, PeerView};
 use crate::heads::Heads;
-use crate::id::{ConnId, DocId, EndpointId};
+use crate::id::{ConnId, DocId, EndpointId, NodeName};
 use crate::io::About;
 use crate::limits;
 use crate::wire::Frame;
@@ -42,7 +42,7 @@ enum Asked {
     Document {
         doc: DocId,
         heads: Heads,
-        confirmed: BTreeSet<EndpointId>,
+        confirmed: BTreeMap<EndpointId, NodeName>,
     },
     /// With how many comparisons had begun on each link.
     Step(BTreeMap<ConnId, u64>),
@@ -61,7 +61,7 @@ impl Hub {
         let asked = match about {
             About::Document { doc, heads } => {
                 self.asks.to_ask.extend(self.links.keys().map(|conn| (*conn, ask)));
-                Asked::Document { doc, heads, confirmed: BTreeSet::new() }
+                Asked::Document { doc, heads, confirmed: BTreeMap::new() }
             }
             About::Step => {
                 Asked::Step(self.links.iter().map(|(conn, link)| (*conn, link.steps.asked_count())).collect())
@@ -87,7 +87,7 @@ impl Hub {
         let Some(link) = self.links.get(&conn) else { return };
         // A question that is over by now is no fault of the peer.
         if let Some(Asked::Document { confirmed, .. }) = self.asks.open.get_mut(&id)
-            && confirmed.insert(link.peer)
+            && confirmed.insert(link.peer, link.name.clone()).is_none()
         {
             self.asks.note_change();
         }
@@ -108,14 +108,14 @@ impl Hub {
                 self.asks.to_ask.push((conn, ask));
                 continue;
             }
-            if confirmed.contains(&link.peer) || !link.crossing.may_send(doc) {
+            if confirmed.contains_key(&link.peer) || !link.crossing.may_send(doc) {
                 continue;
             }
             let is_here = self.catalog.heads(doc).is_some_and(|here| heads.are_among(here));
             let all = self.scopes.catalog(&self.catalog, &link.crossing).summary(crate::catalog::Prefix::ALL);
             let inbound = self.inbound.get(&link.name).copied().unwrap_or_default();
             if is_here && link.is_strictly_in_step(all, inbound) {
-                confirmed.insert(link.peer);
+                confirmed.insert(link.peer, link.name.clone());
                 self.asks.note_change();
             } else if heads.as_slice().len() <= limits::HEADS_COUNT_MAX {
                 let frame = Frame::Confirm { id: ask, doc: doc.clone(), heads: heads.clone() };
@@ -159,26 +159,40 @@ impl Hub {
         }
     }
 
+    /// Those peers, connected or not.
+    #[must_use]
+    pub fn confirmed_by(&self, ask: u64) -> Vec<NodeName> {
+        match self.asks.open.get(&ask) {
+            Some(Asked::Document { confirmed, .. }) => confirmed.values().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether every connected peer that may have the document holds what a question names.
     #[must_use]
     pub fn is_held_by_all(&self, ask: u64) -> bool {
         let Some(Asked::Document { doc, confirmed, .. }) = self.asks.open.get(&ask) else { return false };
         self.links.values().all(|link| {
             let is_out = link.crossing.is_settled() && !link.crossing.may_send(doc);
-            is_out || confirmed.contains(&link.peer)
+            is_out || confirmed.contains_key(&link.peer)
         })
     }
 
-    /// Every known peer, and whether it holds what a question about a document names.
+    /// Every known peer, and whether it holds what a question about a document names. With another question, no
+    /// connected one does.
     #[must_use]
     pub fn holding(&self, ask: u64) -> Vec<(PeerView, Holding)> {
-        let Some(Asked::Document { doc, heads, confirmed }) = self.asks.open.get(&ask) else { return Vec::new() };
         let of = |view: &PeerView| {
             let link = view.conn.and_then(|conn| self.links.get(&conn));
+            let Some(Asked::Document { doc, heads, confirmed }) = self.asks.open.get(&ask) else {
+                return if link.is_some() { Holding::NotYet } else { Holding::NotConnected };
+            };
             match link {
-                _ if confirmed.contains(&view.peer) => Holding::Yes,
+                _ if confirmed.contains_key(&view.peer) => Holding::Yes,
                 None => Holding::NotConnected,
-                Some(link) if link.crossing.is_settled() && !link.crossing.may_send(doc) => Holding::OutOfScope,
+                Some(link) if link.crossing.is_settled() && !link.crossing.may_send(doc) => {
+                    Holding::OutOfScope
+                }
                 Some(_) if heads.as_slice().len() > limits::HEADS_COUNT_MAX => Holding::TooManyHeads,
                 Some(_) => Holding::NotYet,
             }

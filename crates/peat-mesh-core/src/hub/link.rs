@@ -2,8 +2,8 @@
 
 use rand::{Rng, RngExt};
 
-use super::peers::PeerView;
 use super::confirm::Questions;
+use super::peers::PeerView;
 use super::presence::LinkPresence;
 use super::reconcile::{Queue, Reply, compare_all};
 use super::scope::Crossing;

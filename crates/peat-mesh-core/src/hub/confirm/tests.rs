@@ -151,7 +151,8 @@ fn a_document_that_changes_while_it_is_read_is_read_again() {
     let theirs = elsewhere(1).remove(0);
     node.put("c/x", 1);
     let asked = node.asks(7, "c/x", &theirs.1);
-    let Some(Effect::Answer { conn, requests }) = asked.into_iter().find(|it| matches!(it, Effect::Answer { .. }))
+    let Some(Effect::Answer { conn, requests }) =
+        asked.into_iter().find(|it| matches!(it, Effect::Answer { .. }))
     else {
         panic!("it is to be read")
     };
