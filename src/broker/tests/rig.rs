@@ -368,7 +368,7 @@ impl Mesh {
         let is_step = about == About::Step;
         self.feed(Input::Ask { ask, about });
         let mut is_enough = false;
-        while !is_enough && Instant::now() < until {
+        while !is_enough && Instant::now() < until && !reply.is_closed() {
             tokio::time::sleep(Duration::from_millis(1)).await;
             self.feed(Input::Tick);
             is_enough = match peers {
