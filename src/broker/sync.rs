@@ -47,7 +47,7 @@ pub(super) async fn document(
     let Some(found) = room.handle.holders(&doc, wait.within).await? else {
         return Err(ApiError::NoDocument { doc });
     };
-    let is_late = wait.is_asked && !found.is_everywhere;
+    let is_late = wait.is_asked && !found.is_held_by_all;
     let body = dto::Holders::new(&room.handle, &doc, found, wait.waited_ms(), is_late);
     Ok((status(is_late), Json(body)).into_response())
 }

@@ -5,12 +5,14 @@ use peat_mesh_core::hub::{Holding, PeerState, PeerView};
 /// Bytes on their way to a peer above which it takes them slowly.
 const SLOW_BYTES: u64 = 1024 * 1024;
 
-/// Why a peer is not in step; `None` when it is.
-pub(super) fn not_in_step(view: &PeerView, now_ms: u64) -> Option<String> {
+/// After so long without an answer to a comparison a peer is slow, in milliseconds.
+const SLOW_ANSWER_MS: u64 = 500;
+
+/// Why a peer is not in step.
+pub(super) fn not_in_step(view: &PeerView, now_ms: u64) -> String {
     match view.state {
-        PeerState::Connected if view.sync.in_step => None,
-        PeerState::Connected => Some(connected(view, now_ms)),
-        _ => Some(not_connected(view, now_ms)),
+        PeerState::Connected => connected(view, now_ms),
+        _ => not_connected(view, now_ms),
     }
 }
 
@@ -27,10 +29,7 @@ pub(super) fn not_held(view: &PeerView, holding: Holding, now_ms: u64) -> Option
             "not asked: too many edits of the document never met each other; the next write joins them"
                 .to_owned()
         }
-        _ => match not_in_step(view, now_ms) {
-            Some(why) => format!("it has not said that it has it on disk: {why}"),
-            None => "it has not said that it has it on disk".to_owned(),
-        },
+        _ => format!("it has not said that it has it on disk: {}", not_in_step(view, now_ms)),
     })
 }
 
@@ -90,7 +89,12 @@ fn connected(view: &PeerView, now_ms: u64) -> String {
 
 fn comparing(view: &PeerView, now_ms: u64) -> String {
     let ago = |then_ms: u64| span(now_ms.saturating_sub(then_ms));
+    let unanswered_ms = view.sync.asked_ms.map(|at_ms| now_ms.saturating_sub(at_ms));
     match (&view.sync.current, view.in_step_at_ms) {
+        _ if unanswered_ms.is_some_and(|ms| ms >= SLOW_ANSWER_MS) => {
+            let span = span(unanswered_ms.unwrap_or_default());
+            format!("it was asked {span} ago whether it has the same, and does not answer")
+        }
         (Some(current), _) => {
             let rounds = count(current.rounds.into(), "answer");
             format!("being compared for {}, with {rounds} from it so far", ago(current.began_ms))

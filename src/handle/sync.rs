@@ -69,8 +69,8 @@ pub struct SyncState {
     /// Documents of this node, deleted ones with a tombstone included; `None` when the mesh does not answer, since a
     /// commit takes very long. Then what is said of the peers may be old.
     pub documents: Option<u64>,
-    /// Every known peer. Times in it are in milliseconds since the node started.
-    pub peers: Vec<PeerView>,
+    /// Every known peer, and whether it and this node are equal. Times are in milliseconds since the node started.
+    pub peers: Vec<(PeerView, bool)>,
 }
 
 /// Which nodes hold a document as it is on this one.
@@ -81,7 +81,7 @@ pub struct DocumentSync {
     /// Whether it is deleted.
     pub deleted: bool,
     /// Whether every connected peer that may have it holds it.
-    pub is_everywhere: bool,
+    pub is_held_by_all: bool,
     /// Every known peer, and whether it holds it.
     pub peers: Vec<(PeerView, Holding)>,
 }
@@ -154,9 +154,12 @@ impl Handle {
             Some(Found { is_enough, documents, peers, .. }) => SyncState {
                 in_step: is_enough,
                 documents: Some(documents),
-                peers: peers.into_iter().map(|(view, _)| view).collect(),
+                peers: peers.into_iter().map(|(view, it)| (view, it == Holding::Yes)).collect(),
             },
-            None => SyncState { in_step: false, documents: None, peers: self.views() },
+            None => {
+                let peers = self.views().into_iter().map(|view| (view, false)).collect();
+                SyncState { in_step: false, documents: None, peers }
+            }
         })
     }
 
@@ -172,7 +175,7 @@ impl Handle {
         if self.stopping().is_cancelled() {
             return Err(RequestError::Stopping);
         }
-        let (is_everywhere, peers) = match found {
+        let (is_held_by_all, peers) = match found {
             Some(found) => (found.is_enough, found.peers),
             None => {
                 let unknown = |view: PeerView| match view.state {
@@ -185,7 +188,7 @@ impl Handle {
         Ok(Some(DocumentSync {
             version: record.heads.version(),
             deleted: record.deleted,
-            is_everywhere,
+            is_held_by_all,
             peers,
         }))
     }

@@ -87,7 +87,7 @@ fn name(view: &PeerView) -> String {
 }
 
 impl Peer {
-    fn new(handle: &Handle, now_ms: u64, view: &PeerView) -> Self {
+    fn new(handle: &Handle, now_ms: u64, (view, in_step): &(PeerView, bool)) -> Self {
         let secs_ago = |then_ms: u64| now_ms.saturating_sub(then_ms) / 1000;
         let shown =
             |it: &Option<hub::Reconciliation>| it.as_ref().map(|it| Reconciliation::new(handle, now_ms, it));
@@ -96,8 +96,8 @@ impl Peer {
             endpoint_id: view.peer.to_string(),
             state: view.state.as_str(),
             since_secs: secs_ago(view.since_ms),
-            in_step: view.state == PeerState::Connected && view.sync.in_step,
-            why: why::not_in_step(view, now_ms),
+            in_step: *in_step,
+            why: (!in_step).then(|| why::not_in_step(view, now_ms)),
             in_step_secs_ago: view.in_step_at_ms.map(secs_ago),
             last_reconciliation: shown(&view.sync.last),
             reconciliation: shown(&view.sync.current),
@@ -115,7 +115,7 @@ impl Sync {
     /// With an error when it was waited for until the time was over.
     pub(in crate::broker) fn new(handle: &Handle, state: SyncState, waited_ms: u64, is_late: bool) -> Self {
         let now_ms = handle.uptime().as_millis() as u64;
-        let peers: Vec<_> = state.peers.iter().map(|view| Peer::new(handle, now_ms, view)).collect();
+        let peers: Vec<_> = state.peers.iter().map(|peer| Peer::new(handle, now_ms, peer)).collect();
         let summary = summary(&state, &peers);
         let late = || TimeOut::new(format!("not in step after {waited_ms} ms: {summary}"));
         let error = is_late.then(late);
@@ -145,31 +145,35 @@ fn summary(state: &SyncState, peers: &[Peer]) -> String {
     let behind: Vec<&Peer> = peers.iter().filter(|peer| peer.is_connected() && !peer.in_step).collect();
     // Peers that are known only are none of this node's business.
     let is_away = |peer: &&Peer| !peer.is_connected() && peer.state != PeerState::Known.as_str();
-    let away: Vec<&str> = peers.iter().filter(is_away).map(|peer| &*peer.name).collect();
+    let away: Vec<&Peer> = peers.iter().filter(is_away).collect();
     let mut summary = match (state.in_step, connected) {
         _ if state.documents.is_none() => {
             "this node's store does not finish a write, look at its disk; what is said of the peers may be old"
                 .to_owned()
         }
         (_, 0) if peers.is_empty() => "no peer is known".to_owned(),
-        (_, 0) => "no peer is connected".to_owned(),
+        (_, 0) => "there is nobody to be in step with".to_owned(),
         (true, _) => format!("in step with {}", count(connected, "connected peer")),
-        (false, _) if behind.is_empty() => {
-            format!("documents change, in step with {} a moment ago", count(connected, "connected peer"))
-        }
-        (false, _) => {
-            let names: Vec<&str> = behind.iter().map(|peer| &*peer.name).collect();
-            format!("not in step with {} of {connected} connected: {}", names.len(), listed(&names))
-        }
+        (false, _) => match &behind[..] {
+            [] => format!("in step with {} a moment ago", count(connected, "connected peer")),
+            [one] => format!("not in step with {}: {}", one.name, one.why.as_deref().unwrap_or_default()),
+            many => format!("not in step with {} of {connected} connected: {}", many.len(), listed(many)),
+        },
     };
-    if !away.is_empty() {
-        summary.push_str(&format!("; not connected: {}", listed(&away)));
+    match &away[..] {
+        [] => {}
+        [one] => summary.push_str(&format!("; {} is {}", one.name, one.why.as_deref().unwrap_or_default())),
+        many => summary.push_str(&format!("; {} are not connected: {}", many.len(), listed(many))),
     }
     summary
 }
 
 /// Names, the first few of them.
-fn listed(names: &[&str]) -> String {
+fn listed(peers: &[&Peer]) -> String {
+    names(&peers.iter().map(|peer| &*peer.name).collect::<Vec<_>>())
+}
+
+fn names(names: &[&str]) -> String {
     const NAMES_MAX: usize = 5;
     let more = names.len().saturating_sub(NAMES_MAX);
     let first = names.iter().take(NAMES_MAX).copied().collect::<Vec<_>>().join(", ");
@@ -183,7 +187,7 @@ pub(in crate::broker) struct Holders {
     id: String,
     version: String,
     deleted: bool,
-    everywhere: bool,
+    all_connected_hold: bool,
     holders: Vec<String>,
     peers: Vec<Holder>,
     waited_ms: u64,
@@ -221,7 +225,7 @@ impl Holders {
         let missing: Vec<&str> =
             peers.iter().filter(|peer| peer.holds == Some(false)).map(|peer| &*peer.name).collect();
         let late = || {
-            let behind = listed(&missing);
+            let behind = names(&missing);
             TimeOut::new(format!("not every connected peer holds {doc} after {waited_ms} ms: {behind}"))
         };
         let error = is_late.then(late);
@@ -230,7 +234,7 @@ impl Holders {
             id: doc.key().to_owned(),
             version: found.version.to_string(),
             deleted: found.deleted,
-            everywhere: found.is_everywhere,
+            all_connected_hold: found.is_held_by_all,
             holders: std::iter::once(handle.name().to_string()).chain(held).collect(),
             peers,
             waited_ms,

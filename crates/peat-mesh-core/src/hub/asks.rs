@@ -178,15 +178,23 @@ impl Hub {
         })
     }
 
-    /// Every known peer, and whether it holds what a question about a document names. With another question, no
-    /// connected one does.
+    /// Every known peer, and whether it holds what a question names: with a question about everything, whether it is
+    /// equal to this node now.
     #[must_use]
     pub fn holding(&self, ask: u64) -> Vec<(PeerView, Holding)> {
         let of = |view: &PeerView| {
-            let link = view.conn.and_then(|conn| self.links.get(&conn));
-            let Some(Asked::Document { doc, heads, confirmed }) = self.asks.open.get(&ask) else {
-                return if link.is_some() { Holding::NotYet } else { Holding::NotConnected };
+            let link = view.conn.and_then(|conn| Some((conn, self.links.get(&conn)?)));
+            let (doc, heads, confirmed) = match (self.asks.open.get(&ask), link) {
+                (Some(Asked::Document { doc, heads, confirmed }), _) => (doc, heads, confirmed),
+                (Some(Asked::Step(begun)), Some((conn, link)))
+                    if view.sync.in_step && is_fresh(begun, conn, link) =>
+                {
+                    return Holding::Yes;
+                }
+                (_, Some(_)) => return Holding::NotYet,
+                (_, None) => return Holding::NotConnected,
             };
+            let link = link.map(|(_, link)| link);
             match link {
                 _ if confirmed.contains_key(&view.peer) => Holding::Yes,
                 None => Holding::NotConnected,

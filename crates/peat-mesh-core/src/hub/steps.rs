@@ -40,6 +40,8 @@ pub struct LinkSync {
     pub last: Option<Reconciliation>,
     /// Documents that this node asked the peer for and that have not come yet.
     pub documents_to_receive: u64,
+    /// When this node asked whether both are equal, if the peer has not answered yet.
+    pub asked_ms: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +67,7 @@ impl Steps {
             current: self.current,
             last: self.last,
             documents_to_receive: self.documents_to_receive,
+            asked_ms: self.is_waiting.then_some(self.asked_at_ms),
         }
     }
 
