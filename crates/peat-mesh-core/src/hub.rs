@@ -34,7 +34,7 @@ pub use asks::Holding;
 pub use peers::{PeerState, PeerView};
 pub use steps::{LinkSync, Reconciliation};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Prefix};
 use crate::id::{ConnId, EndpointId, NodeName};
 use crate::io::{CloseReason, Closed, Effect, Event, Input};
 use crate::limits;
@@ -140,11 +140,13 @@ impl Hub {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerView> {
         let mut views = self.peers.views();
+        let all = self.catalog.summary(Prefix::ALL);
         for view in &mut views {
             if let Some(link) = view.conn.and_then(|conn| self.links.get(&conn)) {
                 let inbound = self.inbound_of(link);
                 link.describe(inbound, view);
-                view.sync = link.steps.view(link.is_strictly_in_step(self.summary_for(link), inbound));
+                let compared = if link.is_scoped() { self.summary_for(link) } else { all };
+                view.sync = link.steps.view(link.is_strictly_in_step(compared, inbound));
             }
         }
         views
