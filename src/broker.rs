@@ -4,6 +4,7 @@
 //! until they are on disk. Routes, shapes and limits are listed in `docs/http.md`.
 //!
 //! - `health`, `nodes`, `documents`: what is answered at once.
+//! - `sync`, `why`: which nodes are in step, why not, and writes that wait for other nodes.
 //! - `blobs`, `range`: files and other bytes, streamed in and out.
 //! - `feed`: document changes in order and without gaps; `sse` and `ws` send it out.
 //! - `params`, `body`, `origin`: what comes in, checked; `dto`, `error`: every JSON shape that goes out.
@@ -25,8 +26,10 @@ mod patience;
 mod range;
 mod server;
 mod sse;
+mod sync;
 #[cfg(test)]
 mod tests;
+mod why;
 mod ws;
 
 use std::sync::Arc;
@@ -44,6 +47,8 @@ use crate::handle::Handle;
 
 /// Most event streams (SSE and WebSocket together) at a time.
 const STREAMS_COUNT_MAX: u32 = 256;
+/// Most clients that wait for nodes to be in step at a time.
+const WAITS_COUNT_MAX: usize = 256;
 /// Most bytes of request bodies in memory at a time, until their documents are written.
 const BODIES_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Most blobs that clients send at a time. Each takes up to 5 MiB of memory.
@@ -64,6 +69,7 @@ struct Room {
     bodies: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
+    waits: Arc<Semaphore>,
 }
 
 impl Room {
@@ -74,6 +80,7 @@ impl Room {
             bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX as usize)),
             uploads: Arc::new(Semaphore::new(UPLOADS_COUNT_MAX)),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_COUNT_MAX)),
+            waits: Arc::new(Semaphore::new(WAITS_COUNT_MAX)),
         }
     }
 
@@ -81,6 +88,12 @@ impl Room {
     fn stream(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let place = Arc::clone(&self.streams).try_acquire_owned();
         place.map_err(|_| ApiError::Busy { what: "event streams" })
+    }
+
+    /// A place for one more client that waits for nodes to be in step.
+    fn wait(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = Arc::clone(&self.waits).try_acquire_owned();
+        place.map_err(|_| ApiError::Busy { what: "clients that wait for nodes to be in step" })
     }
 }
 
@@ -100,9 +113,11 @@ fn routes(room: Room) -> Router {
         .route("/api/v1/peers", get(nodes::peers))
         .route("/api/v1/peers/{*id}", get(nodes::peer))
         .route("/api/v1/topology", get(nodes::topology))
+        .route("/api/v1/sync", get(sync::sync))
         .route("/api/v1/documents", get(documents::collections))
         .route("/api/v1/documents/{collection}", get(documents::list))
         .route("/api/v1/documents/{collection}/{id}", document)
+        .route("/api/v1/documents/{collection}/{id}/sync", get(sync::document))
         .route("/api/v1/blobs", get(blobs::list).post(blobs::add))
         .route("/api/v1/blobs/{hash}", blob)
         .route("/api/v1/blobs/{hash}/status", get(blobs::status))

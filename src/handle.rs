@@ -3,6 +3,7 @@
 //! Reads go straight to the store. Writes go to the one writer and are answered after they are on disk.
 
 mod blobs;
+mod sync;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,9 @@ use peat_mesh_core::{ConnId, DocId, EndpointId, NodeName};
 use serde_json::{Map, Value};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+
+pub use sync::{Acknowledged, Concern, DocumentSync, SyncState};
+pub(crate) use sync::{Found, Question};
 
 pub use blobs::{Blob, BlobError, BlobHash, BlobHashError, BlobPage, BlobState, Blobs, Content};
 
@@ -51,6 +55,8 @@ pub(crate) struct Shared {
 pub(crate) enum WriteRequest {
     /// A job, and where its outcome goes.
     Client { job: Job, reply: oneshot::Sender<Outcome> },
+    /// A question for the mesh, to be passed on behind the commits before it.
+    Ask(Question),
     /// Finish and end.
     Stop,
 }

@@ -18,6 +18,7 @@ mod presence;
 mod probes;
 mod providers;
 mod sources;
+mod waits;
 mod writer;
 
 use std::sync::Arc;

@@ -23,7 +23,7 @@ pub(super) const BODY_READ_SECS_MAX: u64 = 30;
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) object: Map<String, Value>,
-    pub(super) _memory: Option<OwnedSemaphorePermit>,
+    pub(super) memory: Option<OwnedSemaphorePermit>,
 }
 
 /// Reads a body that must be one JSON object.
@@ -33,7 +33,7 @@ pub(super) async fn read_object(room: &Room, headers: &HeaderMap, body: Body) ->
     let read = read(&room.bodies, body);
     let time = Duration::from_secs(BODY_READ_SECS_MAX);
     let (text, memory) = tokio::time::timeout(time, read).await.map_err(|_| ApiError::BodyTooSlow)??;
-    Ok(Incoming { object: parse_object(&text)?, _memory: memory })
+    Ok(Incoming { object: parse_object(&text)?, memory })
 }
 
 /// `application/json` and what is built on it. A web page of another origin cannot send these without

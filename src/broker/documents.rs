@@ -2,6 +2,8 @@
 //!
 //! What is stored goes out as the text it is stored as. A write is answered when it is on disk.
 
+use std::time::Instant;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -14,6 +16,7 @@ use super::body::{Incoming, read_object};
 use super::dto;
 use super::error::ApiError;
 use super::params::{Address, Collection, Params, number};
+use super::sync;
 use crate::handle::Handle;
 
 /// Documents of a page when the client names no number.
@@ -82,12 +85,19 @@ pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 pub(super) async fn write(
     State(room): State<Room>,
     Address(doc): Address,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let Incoming { object, _memory } = read_object(&room, &headers, body).await?;
+    let concern = sync::concern(params)?;
+    let Incoming { object, memory } = read_object(&room, &headers, body).await?;
+    let began = Instant::now();
     let written = room.handle.put(doc.clone(), object).await?;
+    drop(memory);
     let status = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    if let Some(concern) = concern {
+        return Ok(sync::acknowledge(&room, doc, written, concern, began, status).await);
+    }
     let version = written.heads.version().to_string();
     let etag = [(header::ETAG, format!("\"{version}\""))];
     let body = dto::Written { collection: doc.collection(), id: doc.key(), version: &version };
@@ -95,9 +105,15 @@ pub(super) async fn write(
 }
 
 pub(super) async fn delete(
-    State(handle): State<Handle>,
+    State(room): State<Room>,
     Address(doc): Address,
-) -> Result<StatusCode, ApiError> {
-    handle.delete(doc).await?;
-    Ok(StatusCode::NO_CONTENT)
+    params: Params,
+) -> Result<Response, ApiError> {
+    let concern = sync::concern(params)?;
+    let began = Instant::now();
+    let written = room.handle.delete(doc.clone()).await?;
+    if let Some(concern) = concern {
+        return Ok(sync::acknowledge(&room, doc, written, concern, began, StatusCode::OK).await);
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -1,5 +1,6 @@
 //! The JSON shapes of the API, and nothing else. Core types change freely; these change with `docs/http.md`.
 
+mod sync;
 mod topology;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use peat_mesh_core::io::Event;
 use peat_mesh_core::store::{self, Action, Origin, StoredDocument};
 use serde::Serialize;
 
+pub(super) use self::sync::{Acknowledged, Holders, Sync};
 pub(super) use self::topology::{FormationNews, Topology};
 
 use crate::handle::{self, Handle};

@@ -6,4 +6,5 @@ mod rig;
 mod server;
 mod shapes;
 mod sse;
+mod sync;
 mod ws;

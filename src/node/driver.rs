@@ -9,7 +9,7 @@ use peat_mesh_core::EndpointId;
 use peat_mesh_core::hub::{Faults, PeerView};
 use peat_mesh_core::io::{CloseReason, Effect, Event, Input};
 use peat_mesh_core::presence::Topology;
-use peat_mesh_core::replica::{Job, Outcome, Source, Work};
+use peat_mesh_core::replica::{Job, Source, Work};
 use peat_mesh_core::store::Store;
 use peat_mesh_core::wire::Changes;
 use peat_mesh_core::{ConnId, NodeName};
@@ -23,9 +23,11 @@ use super::joining::Joining;
 use super::preparing::Preparing;
 use super::presence;
 use super::probes::NodeProbes;
-use super::writer::Merge;
+use super::waits::Waits;
+use super::writer::{Merge, Told};
 use crate::connection::{self, ConnEvent, Network};
 use crate::discovery::{DiscoveryEvent, PeerInfo, Running};
+use crate::handle::Question;
 
 /// How often the view of the peers is renewed while much happens, in milliseconds.
 const VIEW_EVERY_MS: u64 = 100;
@@ -58,6 +60,7 @@ struct Desk {
     viewed_ms: u64,
     topology_version: Option<u64>,
     joining: Joining,
+    waits: Waits,
     /// Whether discovery has told all peers that it knew at the start.
     is_list_complete: bool,
     /// Who waits until the peers have what they lack.
@@ -76,7 +79,7 @@ impl Driver {
     pub(super) async fn run(
         mut self,
         mut connections: mpsc::Receiver<ConnEvent>,
-        mut committed: mpsc::Receiver<Vec<Outcome>>,
+        mut committed: mpsc::Receiver<Told>,
         mut orders: Orders,
     ) {
         let mut desk = Desk {
@@ -87,6 +90,7 @@ impl Driver {
             viewed_ms: 0,
             topology_version: None,
             joining: Joining::default(),
+            waits: Waits::default(),
             is_list_complete: false,
             leaving: None,
         };
@@ -103,8 +107,9 @@ impl Driver {
                     self.feed(&mut desk, Input::Leaving, None);
                 }
                 Some(event) = connections.recv() => self.connection_event(&mut desk, event),
-                outcomes = committed.recv() => match outcomes {
-                    Some(outcomes) => self.feed(&mut desk, Input::Committed(outcomes), None),
+                told = committed.recv() => match told {
+                    Some(Told::Committed(outcomes)) => self.feed(&mut desk, Input::Committed(outcomes), None),
+                    Some(Told::Asked(question)) => self.asked(&mut desk, question),
                     // The writer has stopped, and all that it wrote has been given to the peers.
                     None => break,
                 },
@@ -122,6 +127,9 @@ impl Driver {
                 () = tokio::time::sleep_until(wakeup.into()) => self.feed(&mut desk, Input::Tick, None),
             }
             desk.is_list_complete |= *listed.borrow() && self.discovery.events.is_empty();
+            for over in desk.waits.answer(self.now_ms(), self.mesh.hub()) {
+                self.feed(&mut desk, over, None);
+            }
             self.renew_view(&mut desk);
             if let Some(waiting) = desk.leaving.take_if(|_| self.mesh.hub().may_leave(self.now_ms())) {
                 // Who asked may have lost patience.
@@ -150,10 +158,18 @@ impl Driver {
 
     fn wakeup(&self, desk: &Desk) -> Instant {
         let view = desk.view_due_ms.into_iter().chain(desk.joining.next_wakeup());
-        let next = self.mesh.next_wakeup().into_iter().chain(view).min();
+        let own = view.chain(desk.waits.next_wakeup());
+        let next = self.mesh.next_wakeup().into_iter().chain(own).min();
         let latest = self.now_ms() + SLEEP_MS_MAX;
         // One millisecond more, so that what is due in this one is really due when the loop wakes.
         self.started + Duration::from_millis(next.unwrap_or(latest).min(latest) + 1)
+    }
+
+    fn asked(&mut self, desk: &mut Desk, question: Question) {
+        let until_ms = question.until.saturating_duration_since(self.started).as_millis() as u64;
+        if let Some(input) = desk.waits.open(question, until_ms) {
+            self.feed(desk, input, None);
+        }
     }
 
     fn connection_event(&mut self, desk: &mut Desk, event: ConnEvent) {

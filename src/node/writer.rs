@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::handle::WriteRequest;
+use crate::handle::{Question, WriteRequest};
 
 /// Requests that may wait for the writer; whoever brings more waits.
 const WAITING_COUNT_MAX: usize = 1024;
@@ -51,11 +51,20 @@ pub(super) struct Merge {
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
+/// What the writer tells the driver, in the order in which it happened.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// A commit is over.
+    Committed(Vec<Outcome>),
+    /// Somebody asked, and everything acknowledged before has been told.
+    Asked(Question),
+}
+
 /// The ways to and from the writer.
 pub(super) struct Ways {
     pub(super) writes: mpsc::Sender<WriteRequest>,
     pub(super) merges: mpsc::Sender<Merge>,
-    pub(super) committed: mpsc::Receiver<Vec<Outcome>>,
+    pub(super) committed: mpsc::Receiver<Told>,
 }
 
 /// Starts the thread. Has to be called in a Tokio runtime.
@@ -80,7 +89,7 @@ struct Desk {
     store: Arc<dyn Store>,
     replica: Replica,
     changes: broadcast::Sender<Change>,
-    outcomes: mpsc::Sender<Vec<Outcome>>,
+    outcomes: mpsc::Sender<Told>,
     problem: watch::Sender<Option<String>>,
 }
 
@@ -91,6 +100,7 @@ struct Batch {
     replies: Vec<(usize, oneshot::Sender<Outcome>)>,
     /// The memory that the peers' frames take.
     permits: Vec<OwnedSemaphorePermit>,
+    questions: Vec<Question>,
     stop: bool,
 }
 
@@ -101,6 +111,7 @@ impl Batch {
                 self.replies.push((self.jobs.len(), reply));
                 self.jobs.push(job);
             }
+            WriteRequest::Ask(question) => self.questions.push(question),
             WriteRequest::Stop => self.stop = true,
         }
     }
@@ -127,7 +138,7 @@ impl Desk {
                     else => batch.stop = true,
                 }
             });
-            while batch.replies.len() < CLIENT_JOBS_MAX && !batch.stop {
+            while batch.replies.len() + batch.questions.len() < CLIENT_JOBS_MAX && !batch.stop {
                 let Ok(request) = clients.try_recv() else { break };
                 batch.add(request);
             }
@@ -137,7 +148,11 @@ impl Desk {
                 batch.merge(merge);
             }
             let stop = batch.stop;
+            let questions = std::mem::take(&mut batch.questions);
             self.commit(batch);
+            for question in questions {
+                let _ = self.outcomes.blocking_send(Told::Asked(question));
+            }
             if stop {
                 return;
             }
@@ -161,7 +176,7 @@ impl Desk {
             let _ = reply.send(outcomes[index].clone());
         }
         // The driver has ended only when the node is shutting down.
-        let _ = self.outcomes.blocking_send(outcomes);
+        let _ = self.outcomes.blocking_send(Told::Committed(outcomes));
     }
 
     /// Says once when writing begins to fail and once when it works again.

@@ -17,5 +17,6 @@ mod kubernetes;
 mod log;
 mod starting;
 mod stopping;
+mod sync;
 mod topology;
 mod twins;

@@ -27,6 +27,15 @@ pub enum Request {
         /// The newest changes that the peer had or was sent.
         have: Vec<ChangeHash>,
     },
+    /// The peer asks whether these heads are here on disk. Not mixed with the others.
+    Holds {
+        /// The number of its question.
+        id: u64,
+        /// Which document.
+        doc: DocId,
+        /// Which heads.
+        heads: Heads,
+    },
 }
 
 impl Request {
@@ -36,6 +45,7 @@ impl Request {
         match self {
             Self::Whole(doc) => doc,
             Self::Want(want) => &want.doc,
+            Self::Holds { doc, .. } => doc,
             Self::Rest { doc, .. } => doc,
         }
     }
@@ -49,6 +59,7 @@ impl Request {
                 want.doc.as_str().len() + 32 * (want.heads.as_slice().len() + want.have.len())
             }
             Self::Rest { have, .. } => 32 * have.len(),
+            Self::Holds { heads, .. } => 32 * heads.as_slice().len(),
         }
     }
 }
@@ -60,6 +71,8 @@ pub struct Answer {
     pub changes: Vec<(DocId, Bytes)>,
     /// What this node asks back.
     pub wants: Vec<Want>,
+    /// Whether what a question of the peer names is here, by the number of the question.
+    pub held: Vec<(u64, bool)>,
     /// Requests not looked at because the answer was large enough, and what is left of a document that was begun.
     pub rest: Vec<Request>,
     /// Whether it goes on with a document that was begun.
@@ -107,6 +120,11 @@ pub fn answer(store: &dyn Store, requests: Vec<Request>) -> Answer {
                 store.chunks(doc).map_err(AnswerError::from).and_then(|chunks| {
                     push(doc, &load(&chunks)?, have, limits::LARGE_ANSWER_BYTES_TARGET, &mut answer)
                 })
+            }
+            Request::Holds { id, doc, heads } => {
+                let held = holds(store, doc, heads);
+                answer.held.push((*id, *held.as_ref().unwrap_or(&false)));
+                held.map(|_| ())
             }
         };
         if let Err(problem) = done {
@@ -167,6 +185,16 @@ fn missing(store: &dyn Store, want: &Want, answer: &mut Answer) -> Result<(), An
         answer.wants.push(Want { doc: want.doc.clone(), stage, heads, have: document.have() });
     }
     Ok(())
+}
+
+/// Whether the store has these heads, as its own or in the past of its own.
+fn holds(store: &dyn Store, doc: &DocId, heads: &Heads) -> Result<bool, AnswerError> {
+    let Some(record) = store.record(doc)? else { return Ok(false) };
+    if heads.are_among(&record.heads) {
+        return Ok(true);
+    }
+    let document = load(&store.chunks(doc)?)?;
+    Ok(heads.as_slice().iter().all(|hash| document.knows(hash)))
 }
 
 /// As many heads as a frame may name.

@@ -31,6 +31,12 @@ impl Heads {
         &self.0
     }
 
+    /// Whether all of them are heads of the other, too.
+    #[must_use]
+    pub fn are_among(&self, other: &Self) -> bool {
+        self.0.iter().all(|hash| other.0.binary_search(hash).is_ok())
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

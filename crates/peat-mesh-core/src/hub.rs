@@ -4,7 +4,9 @@
 //! peer table and one [`Link`] per live connection; it has no documents, no sockets and no clock.
 
 mod arrival;
+mod asks;
 mod audience;
+mod confirm;
 mod exchange;
 #[cfg(test)]
 mod flow_tests;
@@ -28,6 +30,7 @@ mod redial_tests;
 mod rig;
 mod rules;
 mod scope;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod unsendable;
@@ -41,9 +44,11 @@ use peers::PeerTable;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+pub use asks::Holding;
 pub use peers::{PeerState, PeerView};
 pub use quarantine::Quarantined;
 pub use rules::{Faults, Rule};
+pub use steps::{LinkSync, Reconciliation};
 
 use crate::catalog::{Catalog, Prefix};
 use crate::id::{ConnId, EndpointId, NodeName};
@@ -70,6 +75,7 @@ pub struct Hub {
     broken_rules: rules::Counts,
     quarantine: quarantine::Quarantine,
     unsendable: unsendable::Unsendable,
+    asks: asks::Asks,
     effects: Vec<Effect>,
 }
 
@@ -92,6 +98,7 @@ impl Hub {
             broken_rules: rules::Counts::default(),
             quarantine: quarantine::Quarantine::default(),
             unsendable: unsendable::Unsendable::default(),
+            asks: asks::Asks::default(),
             effects: Vec::new(),
         }
     }
@@ -136,6 +143,8 @@ impl Hub {
             Input::Delivered { peer, frame } => self.delivered(now_ms, peer, frame),
             Input::NotBroadcast => self.links.values_mut().for_each(|link| link.nudge(now_ms)),
             Input::Broke { peer, rule } => self.broke(now_ms, peer, rule),
+            Input::Ask { ask, about } => self.ask(ask, about),
+            Input::AskOver { ask } => self.ask_over(ask),
             Input::Leaving => self.leave(now_ms),
         }
         self.due(now_ms);
@@ -156,9 +165,13 @@ impl Hub {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerView> {
         let mut views = self.peers.views();
+        let all = self.catalog.summary(Prefix::ALL);
         for view in &mut views {
             if let Some(link) = view.conn.and_then(|conn| self.links.get(&conn)) {
-                link.describe(self.inbound.get(&link.name).copied().unwrap_or_default(), view);
+                let inbound = self.inbound_of(link);
+                link.describe(inbound, view);
+                let compared = if link.is_scoped() { self.summary_for(link) } else { all };
+                view.sync = link.steps.view(link.is_strictly_in_step(compared, inbound));
             }
         }
         views
@@ -174,6 +187,7 @@ impl Hub {
         if let Some(link) = self.links.get_mut(&conn) {
             link.patience.gave(self.leaving.now_ms);
             link.unsent_bytes += limits::frame_cost_bytes(frame.len());
+            link.steps.went(self.leaving.now_ms, &frame);
             self.effects.push(Effect::Send { conn, frame });
         }
     }
@@ -188,6 +202,7 @@ impl Hub {
 
     fn close(&mut self, conn: ConnId, reason: CloseReason) {
         self.links.remove(&conn);
+        self.asks.note_change();
         self.forget_scopes();
         self.effects.push(Effect::Close { conn, reason });
     }
@@ -211,6 +226,7 @@ impl Hub {
         }
         self.let_go(now_ms);
         self.lose_patience(now_ms);
+        self.hurry(now_ms);
         let mut replies = Vec::new();
         for (conn, link) in self.links.iter_mut().filter(|(_, link)| link.crossing.is_settled()) {
             let inbound = self.inbound.get(&link.name).copied().unwrap_or_default();
@@ -221,6 +237,7 @@ impl Hub {
         for (conn, reply) in replies {
             self.reply(now_ms, conn, reply);
         }
+        self.ask_due();
         self.presence_due(now_ms);
     }
 
@@ -238,6 +255,7 @@ impl Hub {
         if let Some(reason) = link.hear(&frame) {
             return self.close_broken(now_ms, conn, Rule::Unoffered, reason);
         }
+        link.steps.came(now_ms, &frame);
         match frame {
             Frame::Hello(_) => {
                 let reason = "a second hello on one connection".to_owned();
@@ -307,6 +325,8 @@ impl Hub {
                 self.effects.push(Effect::Merge { conn, from, changes });
             }
             Frame::Presence(records) => self.presence_received(now_ms, conn, records),
+            Frame::Confirm { id, doc, heads } => self.confirm_asked(conn, id, doc, heads),
+            Frame::Confirmed { id } => self.confirmed(conn, id),
         }
     }
 }

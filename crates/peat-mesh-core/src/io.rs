@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::answer::{Answer, Request};
+use crate::heads::Heads;
 use crate::hub::Rule;
 use crate::id::{ConnId, DocId, EndpointId, NodeName};
 use crate::presence::Measure;
@@ -144,9 +145,35 @@ pub enum Input {
         /// Which rule, in words.
         rule: String,
     },
+    /// Somebody asks, and will look at the answer until [`Input::AskOver`], see [`Hub`](crate::hub::Hub).
+    Ask {
+        /// The number of the question, another one for each.
+        ask: u64,
+        /// What it is about.
+        about: About,
+    },
+    /// Nobody waits for the answer to a question any more.
+    AskOver {
+        /// The number of the question.
+        ask: u64,
+    },
     /// This node is about to stop: peers get what they lack now. See
     /// [`Hub::may_leave`](crate::hub::Hub::may_leave).
     Leaving,
+}
+
+/// What somebody asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// Which peers hold these heads of a document on disk: [`Hub::holding`](crate::hub::Hub::holding).
+    Document {
+        /// The document.
+        doc: DocId,
+        /// Its heads.
+        heads: Heads,
+    },
+    /// Whether this node and its peers are equal now: [`Hub::is_in_step`](crate::hub::Hub::is_in_step).
+    Step,
 }
 
 /// How a connection ended.

@@ -74,6 +74,13 @@ pub const UNSENDABLE_REST_MS: u64 = 60_000;
 /// Most such documents that are remembered.
 pub const UNSENDABLE_COUNT_MAX: usize = 1024;
 
+/// Largest question whether a peer holds heads of a document, in bytes.
+pub const CONFIRM_BYTES_MAX: usize = 16 * 1024;
+/// Most questions of one peer that wait until this node holds what they name; the oldest is dropped …
+pub const CONFIRMS_PER_LINK_MAX: usize = 1024;
+/// … as it is when together they name more heads than this.
+pub const CONFIRM_HEADS_PER_LINK_MAX: usize = 4096;
+
 /// Largest message of the overlay in a frame, in bytes.
 pub const GOSSIP_BYTES_MAX: usize = 72 * 1024;
 
@@ -186,6 +193,11 @@ const _: () = {
     assert!(REPAIR_WINDOW_BYTES < SEND_WINDOW_BYTES / 2);
     assert!(PRESENCE_WINDOW_BYTES < SEND_WINDOW_BYTES);
     assert!(BROKEN_WAIT_MS_MAX < BROKEN_FORGET_MS);
+    assert!(HEADS_COUNT_MAX <= CONFIRM_HEADS_PER_LINK_MAX);
+    assert!(
+        8 + 2 + COLLECTION_BYTES_MAX + 1 + DOCUMENT_ID_BYTES_MAX + 2 + HEADS_COUNT_MAX * 32
+            <= CONFIRM_BYTES_MAX
+    );
     assert!(RANGE_ITEMS_MAX <= ITEMS_PER_FRAME_MAX);
     assert!(COLLECTION_BYTES_MAX + 1 + DOCUMENT_ID_BYTES_MAX <= u16::MAX as usize);
 };

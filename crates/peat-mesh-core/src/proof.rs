@@ -159,9 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn the_proof_of_version_2_keeps_its_bytes() {
+    fn the_proof_of_version_3_keeps_its_bytes() {
         let opening = session(1, 2).opening(Role::Dialer);
-        assert_eq!(data_encoding::HEXLOWER.encode(&opening[..6]), "504541540200",);
+        assert_eq!(data_encoding::HEXLOWER.encode(&opening[..6]), "504541540300",);
         assert_eq!(opening.len(), OPENING_BYTES);
     }
 }

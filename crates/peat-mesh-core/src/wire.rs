@@ -33,9 +33,8 @@ use crate::scope::Scope;
 
 /// The ALPN under which the frames are spoken.
 pub const ALPN: &[u8] = b"cap/automerge/1";
-/// The version of the frames and the handshake. Version 2 added kind 9; kinds 10 (gossip of large
-/// formations) and 11 (what may cross a link) are reserved in it.
-pub const PROTOCOL_VERSION: u8 = 2;
+/// The version of the frames and the handshake. Version 2 added kinds 9 to 11, version 3 kinds 12 and 13.
+pub const PROTOCOL_VERSION: u8 = 3;
 /// Bytes before the body of a frame.
 pub const HEADER_BYTES: usize = 6;
 
@@ -90,6 +89,21 @@ pub enum Frame {
         is_large: bool,
         /// The message, which the core does not look into.
         bytes: Bytes,
+    },
+    /// Kind 12: "tell me when you hold these heads of this document on disk".
+    /// `id: u64, doc: text, h: var, h × 32 bytes`
+    Confirm {
+        /// Comes back in the answer.
+        id: u64,
+        /// Which document.
+        doc: DocId,
+        /// Which heads.
+        heads: Heads,
+    },
+    /// Kind 13: "I hold what you asked for". `id: u64`
+    Confirmed {
+        /// The number in the question.
+        id: u64,
     },
 }
 
@@ -214,6 +228,8 @@ impl Frame {
             Self::Presence(_) => "presence",
             Self::Scope(_) => "scope",
             Self::Gossip { .. } => "gossip",
+            Self::Confirm { .. } => "confirm",
+            Self::Confirmed { .. } => "confirmed",
         }
     }
 }

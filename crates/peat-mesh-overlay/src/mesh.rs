@@ -103,7 +103,12 @@ impl Mesh {
         let mut turn = Turn { now_ms, waiting: VecDeque::new(), done: Vec::new() };
         let is_about_peers = !matches!(
             input,
-            Input::Received { .. } | Input::Sent { .. } | Input::Committed(_) | Input::Answered { .. }
+            Input::Received { .. }
+                | Input::Sent { .. }
+                | Input::Committed(_)
+                | Input::Answered { .. }
+                | Input::Ask { .. }
+                | Input::AskOver { .. }
         );
         let failed = match &input {
             Input::DialFailed { peer, .. } => Some(*peer),

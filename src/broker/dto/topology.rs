@@ -140,7 +140,7 @@ pub(in crate::broker) fn loss(measure: &Measure) -> f64 {
     f64::from(measure.loss_per_mille) / 1_000.0
 }
 
-fn moment(handle: &Handle, since_start_ms: i64) -> String {
+pub(super) fn moment(handle: &Handle, since_start_ms: i64) -> String {
     print_moment(handle.wall_clock_ms(since_start_ms))
 }
 

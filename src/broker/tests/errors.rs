@@ -47,6 +47,9 @@ async fn a_wrong_path_or_query_says_what_is_wrong() {
         ("/api/v1/events?colection=a", 400, "collection, since"),
         ("/api/v1/peers/nobody", 404, "/api/v1/peers lists"),
         ("/api/v1/peers/%FF", 400, "UTF-8"),
+        ("/api/v1/sync?wait=1", 400, "there are: wait_ms"),
+        ("/api/v1/sync?wait_ms=300001", 400, "wait_ms must be a whole number from 0 to 300000"),
+        ("/api/v1/documents/c/x/sync", 404, "document c/x does not exist"),
         ("/api/v1/ws", 426, "speaks WebSocket"),
     ] {
         let reply = rig.get(uri).await;

@@ -13,11 +13,11 @@ use futures_util::future::BoxFuture;
 use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::document::{ActorId, Document};
 use peat_mesh_core::hub::Hub;
-use peat_mesh_core::io::{Event, Input};
+use peat_mesh_core::io::{About, Effect, Event, Input};
 use peat_mesh_core::presence::{Label, Link, Me, Measure, PathKind, Record, Stamp};
 use peat_mesh_core::replica::{Job, Replica, Source, Work, Written};
 use peat_mesh_core::store::{Change, MemoryStore, Origin, Store};
-use peat_mesh_core::wire::{Frame, Hello};
+use peat_mesh_core::wire::{Frame, HEADER_BYTES, Hello};
 use peat_mesh_core::{ConnId, DocId, EndpointId, NodeName};
 use serde_json::{Map, Value};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -27,8 +27,8 @@ use tower::ServiceExt;
 
 use crate::broker::{Room, routes};
 use crate::handle::{
-    Blob, BlobError, BlobHash, BlobPage, BlobState, Blobs, Check, Content, Handle, Path, Probes, Said,
-    Shared, WriteRequest,
+    Blob, BlobError, BlobHash, BlobPage, BlobState, Blobs, Check, Content, Found, Handle, Path, Probes,
+    Question, Said, Shared, WriteRequest,
 };
 
 /// How long a test waits for what must happen.
@@ -181,6 +181,11 @@ impl Rig {
     }
 
     pub(super) fn with(ready: bool) -> Self {
+        Self::with_peer(ready, false)
+    }
+
+    /// With a peer that says to everything that it has it, or one that says nothing.
+    pub(super) fn with_peer(ready: bool, agrees: bool) -> Self {
         let store = store();
         let (writes, requests) = mpsc::channel(16);
         let (changes, _) = broadcast::channel(BROADCAST_CHANGES);
@@ -202,7 +207,12 @@ impl Rig {
             probes: Arc::new(Fixed { ready }),
             stopping: stopping.clone(),
         };
-        let writer = tokio::spawn(write(store.clone(), requests, changes));
+        let mut mesh = Mesh { hub: hub(), started: shared.started, agrees, asked: 0 };
+        if agrees {
+            // To the question that was asked when the connection was made.
+            mesh.feed(Input::Received { conn: ConnId(7), frame: Frame::InStep { round: 1 } });
+        }
+        let writer = tokio::spawn(write(store.clone(), requests, changes, mesh));
         let room = Room::new(Handle::new(shared));
         Self { room, store, news, stopping, writes, writer }
     }
@@ -297,10 +307,18 @@ async fn write(
     store: MemoryStore,
     mut requests: mpsc::Receiver<WriteRequest>,
     changes: broadcast::Sender<Change>,
+    mut mesh: Mesh,
 ) {
     let mut replica = Replica::new(&store, [2; 16]).unwrap();
     while let Some(request) = requests.recv().await {
-        let WriteRequest::Client { job, reply } = request else { return };
+        let (job, reply) = match request {
+            WriteRequest::Client { job, reply } => (job, reply),
+            WriteRequest::Ask(question) => {
+                mesh.answer(question).await;
+                continue;
+            }
+            WriteRequest::Stop => return,
+        };
         let origin = match &job.source {
             Source::Client => Origin::Local,
             Source::Peer { name, .. } => Origin::Peer(name.clone()),
@@ -311,6 +329,56 @@ async fn write(
             // Nobody may be listening.
             let _ = changes.send(Change { seq: *seq, doc, action: *action, origin, version });
         }
+        mesh.feed(Input::Committed(vec![outcome.clone()]));
         let _ = reply.send(outcome);
+    }
+}
+
+/// The node's driver, as far as the broker can tell.
+struct Mesh {
+    hub: Hub,
+    started: Instant,
+    agrees: bool,
+    asked: u64,
+}
+
+impl Mesh {
+    fn feed(&mut self, input: Input) {
+        let now_ms = 1_000 + self.started.elapsed().as_millis() as u64;
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            for effect in self.hub.handle(now_ms, input) {
+                let Effect::Send { conn, frame } = effect else { continue };
+                let frame = Frame::decode(frame[0], frame.slice(HEADER_BYTES..)).unwrap();
+                let answer = match frame {
+                    Frame::Probe { round, .. } => Frame::InStep { round },
+                    Frame::Confirm { id, .. } => Frame::Confirmed { id },
+                    _ => continue,
+                };
+                if self.agrees {
+                    inputs.push(Input::Received { conn, frame: answer });
+                }
+            }
+        }
+    }
+
+    async fn answer(&mut self, question: Question) {
+        let Question { about, peers, until, reply } = question;
+        self.asked += 1;
+        let ask = self.asked;
+        let is_step = about == About::Step;
+        self.feed(Input::Ask { ask, about });
+        let mut is_enough = false;
+        while !is_enough && Instant::now() < until && !reply.is_closed() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.feed(Input::Tick);
+            is_enough = match peers {
+                _ if is_step => self.hub.is_in_step(ask),
+                Some(peers) => self.hub.confirmed_count(ask) >= peers,
+                None => self.hub.is_held_by_all(ask),
+            };
+        }
+        let (holders, peers) = (self.hub.confirmed_by(ask), self.hub.holding(ask));
+        let _ = reply.send(Found { is_enough, documents: self.hub.catalog().len(), holders, peers });
     }
 }

@@ -72,6 +72,7 @@ impl Hub {
         if let Some(link) = self.links.get_mut(&conn) {
             link.is_kept = self.peers.is_kept(peer);
         }
+        self.asks_meet(conn);
         self.say_scope(conn);
         let addresses = self.peers.connected(now_ms, peer, conn, name.clone(), address);
         if fresh {
@@ -84,6 +85,7 @@ impl Hub {
             return;
         };
         self.forget_inbound(&link.name);
+        self.asks.note_change();
         self.links_changed(now_ms);
         if why == Closed::Goodbye {
             self.presence_goodbye(link.peer, link.incarnation);

@@ -1,5 +1,7 @@
 //! Who gets a change that was just committed here.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::Hub;
@@ -14,6 +16,7 @@ impl Hub {
     /// Notes what the disk has, and gives it to those who lack it.
     pub(super) fn committed(&mut self, now_ms: u64, outcomes: Vec<Outcome>) {
         let mut pushes: Vec<(Source, Vec<(DocId, Bytes)>)> = Vec::new();
+        let (is_asked, mut touched) = (self.is_asked(), HashSet::new());
         for Outcome { doc, source, result } in outcomes {
             if let Source::Peer { conn, name, repair, audience } = &source {
                 // A neighbour of the overlay passes on what it has not read.
@@ -24,6 +27,9 @@ impl Hub {
             let Ok(written) = result else { continue };
             if written.seq.is_none() {
                 continue;
+            }
+            if is_asked {
+                touched.insert(doc.clone());
             }
             self.scopes.set(&doc, &written.heads);
             self.catalog.set(doc.clone(), written.heads);
@@ -37,6 +43,9 @@ impl Hub {
         }
         for (source, documents) in pushes {
             self.push(now_ms, &source, documents);
+        }
+        if is_asked {
+            self.questions_after_commit(&touched);
         }
     }
 

@@ -51,6 +51,9 @@ impl Hub {
     }
 
     pub(super) fn answered(&mut self, now_ms: u64, conn: ConnId, answer: Answer) {
+        if !answer.held.is_empty() {
+            return self.questions_read(conn, &answer.held);
+        }
         let Some(link) = self.links.get_mut(&conn) else {
             return;
         };

@@ -2,6 +2,7 @@
 
 use rand::{Rng, RngExt};
 
+use super::confirm::Questions;
 use super::offered::{Offered, Rounds};
 use super::patience::Patience;
 use super::peers::PeerView;
@@ -9,6 +10,7 @@ use super::presence::LinkPresence;
 use super::queue::{Held, Queue};
 use super::reconcile::{Reply, compare_all};
 use super::scope::Crossing;
+use super::steps::Steps;
 use crate::answer::Request;
 use crate::catalog::{Catalog, Prefix, Summary};
 use crate::id::{EndpointId, NodeName};
@@ -91,6 +93,9 @@ pub(super) struct Link {
     /// … and whether one still is.
     answer_unsent: bool,
     pub(super) presence: LinkPresence,
+    pub(super) steps: Steps,
+    /// What the peer wants to be told.
+    pub(super) questions: Questions,
 }
 
 impl Link {
@@ -131,6 +136,8 @@ impl Link {
             owed_at_ms: now_ms,
             answer_unsent: false,
             presence: LinkPresence::default(),
+            steps: Steps::default(),
+            questions: Questions::default(),
         }
     }
 
@@ -169,6 +176,7 @@ impl Link {
     pub(super) fn begin_again(&mut self, now_ms: u64) {
         self.waiting_probe = None;
         self.asked_with = None;
+        self.steps.begin_again();
         self.in_step_at_ms = None;
         self.futile = 0;
         self.round = self.round.wrapping_add(1);
@@ -202,6 +210,22 @@ impl Link {
         self.in_step = false;
         self.probe_at_ms = now_ms;
         self.probe_after = None;
+    }
+
+    /// Whether the last comparison was equal and with all that is here now, and nothing is on its way to the disk.
+    pub(super) fn is_strictly_in_step(&self, all: Summary, inbound: Inbound) -> bool {
+        self.crossing.is_settled() && self.steps.is_equal_with(all) && inbound.is_idle()
+    }
+
+    /// Somebody waits until both are equal: compares as soon as that may be, once for each answer.
+    pub(super) fn hurry(&mut self, now_ms: u64, inbound: Inbound) {
+        if self.is_answering() || !inbound.is_idle() || self.unsent_bytes >= limits::SEND_WINDOW_BYTES {
+            return;
+        }
+        if let Some(at_ms) = self.steps.may_ask_at(self.futile) {
+            self.probe_at_ms = self.probe_at_ms.min(at_ms.max(now_ms));
+            self.probe_after = None;
+        }
     }
 
     pub(super) fn is_equal(&self) -> bool {
@@ -271,6 +295,7 @@ impl Link {
             self.in_step = true;
             self.futile = 0;
             self.in_step_at_ms = Some(now_ms);
+            self.steps.equal(now_ms, self.asked_with, true);
         }
     }
 
@@ -343,6 +368,7 @@ impl Link {
         let is_same = self.asked_with.replace(all) == Some(all);
         self.futile = if is_same && !self.in_step { (self.futile + 1).min(FUTILE_MAX) } else { 0 };
         self.round = self.round.wrapping_add(1);
+        self.steps.asked(now_ms);
         Some(Reply::frame(Frame::Probe { round: self.round, all }))
     }
 
@@ -354,6 +380,7 @@ impl Link {
             self.in_step = true;
             self.futile = 0;
             self.in_step_at_ms = Some(now_ms);
+            self.steps.equal(now_ms, Some(theirs), false);
             if !self.dialed {
                 self.probe_at_ms = now_ms + 2 * limits::RECONCILE_EVERY_MS;
                 self.probe_after = None;

@@ -12,6 +12,8 @@ use crate::limits;
 use crate::scope::{Collections, Scope};
 
 const GOSSIP: u8 = 10;
+const CONFIRM: u8 = 12;
+const CONFIRMED: u8 = 13;
 
 /// Cuts a stream of bytes into frames.
 #[derive(Debug)]
@@ -37,12 +39,14 @@ impl Decoder {
     /// # Errors
     /// When the kind is unknown or the body would be longer than the limit.
     pub fn body_bytes(&self, header: &[u8; HEADER_BYTES]) -> Result<usize, WireError> {
-        if !matches!(header[0], 1..=9 | GOSSIP | 11) || header[1] != 0 {
+        if !matches!(header[0], 1..=9 | GOSSIP | 11 | CONFIRM | CONFIRMED) || header[1] != 0 {
             return Err(WireError::UnknownKind { kind: header[0] });
         }
         let bytes = u32::from_be_bytes([header[2], header[3], header[4], header[5]]);
         let bytes_max = match header[0] {
             GOSSIP => self.frame_bytes_max.min(limits::GOSSIP_BYTES_MAX + 1),
+            CONFIRM => self.frame_bytes_max.min(limits::CONFIRM_BYTES_MAX),
+            CONFIRMED => 8,
             _ => self.frame_bytes_max,
         };
         if bytes as usize > bytes_max {
@@ -86,6 +90,8 @@ impl Frame {
             9 => "presence",
             11 => "scope",
             GOSSIP => "gossip",
+            CONFIRM => "confirm",
+            CONFIRMED => "confirmed",
             _ => return Err(WireError::UnknownKind { kind }),
         };
         let mut body = Body { frame, rest: body };
@@ -100,6 +106,8 @@ impl Frame {
             8 => Self::Changes(body.changes()?),
             9 => Self::Presence(body.records()?),
             GOSSIP => Self::Gossip { is_large: body.flag("large")?, bytes: std::mem::take(&mut body.rest) },
+            CONFIRM => Self::Confirm { id: body.u64()?, doc: body.doc()?, heads: body.heads()? },
+            CONFIRMED => Self::Confirmed { id: body.u64()? },
             _ => Self::Scope(Scope { send: body.collections()?, receive: body.collections()? }),
         };
         if body.rest.is_empty() { Ok(decoded) } else { Err(WireError::Length { frame, what: "too long" }) }
@@ -136,6 +144,10 @@ impl Body {
 
     pub(super) fn u32(&mut self) -> Result<u32, WireError> {
         Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, WireError> {
+        Ok(u64::from_be_bytes(self.array()?))
     }
 
     pub(super) fn var(&mut self) -> Result<u64, WireError> {
@@ -182,7 +194,7 @@ impl Body {
     fn hello(&mut self) -> Result<Hello, WireError> {
         let name = self.text("name", limits::NODE_NAME_BYTES_MAX)?;
         let name = NodeName::new(&name).map_err(|problem| self.bad("name", problem))?;
-        Ok(Hello { name, incarnation: u64::from_be_bytes(self.array()?) })
+        Ok(Hello { name, incarnation: self.u64()? })
     }
 
     fn summary(&mut self, always: bool) -> Result<Summary, WireError> {
@@ -284,6 +296,10 @@ impl Body {
         Ok(ChangeHash(self.array()?))
     }
 
+    fn heads(&mut self) -> Result<Heads, WireError> {
+        self.list("heads", limits::HEADS_COUNT_MAX, 32, Self::hash).map(Heads::new)
+    }
+
     fn want(&mut self) -> Result<Want, WireError> {
         let doc = self.doc()?;
         let stage = match self.u8()? {
@@ -292,9 +308,9 @@ impl Body {
             2 => WantStage::Last,
             other => return Err(self.bad("stage", other)),
         };
-        let heads = self.list("heads", limits::HEADS_COUNT_MAX, 32, Self::hash)?;
+        let heads = self.heads()?;
         let have = self.list("have", limits::HAVE_COUNT_MAX, 32, Self::hash)?;
-        Ok(Want { doc, stage, heads: Heads::new(heads), have })
+        Ok(Want { doc, stage, heads, have })
     }
 
     fn changes(&mut self) -> Result<Changes, WireError> {

@@ -66,6 +66,16 @@ impl Frame {
                 out.put_slice(bytes);
                 10
             }
+            Self::Confirm { id, doc, heads } => {
+                out.put_u64(*id);
+                put_text(&mut out, doc.as_str());
+                put_hashes(&mut out, heads.as_slice());
+                12
+            }
+            Self::Confirmed { id } => {
+                out.put_u64(*id);
+                13
+            }
         };
         let body = (out.len() - HEADER_BYTES) as u32;
         out[0] = kind;

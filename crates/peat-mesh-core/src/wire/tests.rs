@@ -64,6 +64,12 @@ fn examples() -> Vec<(Frame, &'static str)> {
             }),
             "0b0000000006 01 00 00 01 0163",
         ),
+        (
+            Frame::Confirm { id: 5, doc: doc("c/x"), heads: Heads::new(vec![ChangeHash([1; 32])]) },
+            "0c000000002d 0000000000000005 03632f78 01 \
+             0101010101010101010101010101010101010101010101010101010101010101",
+        ),
+        (Frame::Confirmed { id: 5 }, "0d0000000008 0000000000000005"),
     ]
 }
 
@@ -131,7 +137,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Frame>, WireError> {
 }
 
 #[test]
-fn the_frames_of_version_2_keep_their_bytes() {
+fn the_frames_of_version_3_keep_their_bytes() {
     for (frame, golden) in examples() {
         let encoded = data_encoding::HEXLOWER.encode(&frame.encode());
         assert_eq!(encoded, golden.replace(' ', ""), "{frame:?}");
@@ -162,7 +168,9 @@ fn a_length_over_the_limit_is_refused_from_the_header_alone() {
         Decoder::with_limit(10).body_bytes(&[1, 0, 0, 0, 0, 11]),
         Err(WireError::TooLarge { .. })
     ));
-    assert!(matches!(decode(&[12, 0, 0, 0, 0, 0]), Err(WireError::UnknownKind { kind: 12 })));
+    assert!(matches!(decode(&[13, 0, 0, 0, 0, 9]), Err(WireError::TooLarge { .. })));
+    assert!(matches!(decode(&[12, 0, 0, 1, 0, 0]), Err(WireError::TooLarge { .. })));
+    assert!(matches!(decode(&[14, 0, 0, 0, 0, 0]), Err(WireError::UnknownKind { kind: 14 })));
 }
 
 #[test]
@@ -199,14 +207,14 @@ fn ranges_that_overlap_or_are_out_of_order_are_refused() {
 
 proptest! {
     #[test]
-    fn random_bytes_never_do_harm(kind in 0u8..12, body in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn random_bytes_never_do_harm(kind in 0u8..15, body in prop::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(frame) = Frame::decode(kind, body.into()) {
             prop_assert_eq!(decode(&frame.encode()), Ok(Some(frame)));
         }
     }
 
     #[test]
-    fn a_flipped_bit_is_refused_or_gives_another_frame(which in 0usize..9, at in 0usize..400) {
+    fn a_flipped_bit_is_refused_or_gives_another_frame(which in 0usize..12, at in 0usize..400) {
         let (frame, _) = examples().swap_remove(which);
         let mut encoded = frame.encode().to_vec();
         let at = at % (encoded.len() * 8);

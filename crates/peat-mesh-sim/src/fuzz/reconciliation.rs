@@ -100,6 +100,7 @@ fn perform(hub: &mut Hub, effects: Vec<Effect>, out: &mut VecDeque<bytes::BytesM
                     match request {
                         Request::Whole(doc) => assert!(found.whole.insert(doc), "nothing is sent twice"),
                         Request::Want(want) => _ = found.asked.insert(want.doc),
+                        other => panic!("nobody asked for {other:?}"),
                     }
                 }
                 let answer = Answer::default();

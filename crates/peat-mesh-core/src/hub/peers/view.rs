@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Peer, Status};
+use crate::hub::LinkSync;
 use crate::id::{ConnId, EndpointId, NodeName};
 
 /// Where a peer stands.
@@ -74,6 +75,8 @@ pub struct PeerView {
     pub bytes_unsent: u64,
     /// Since when nothing at all has come from it over its connection, on the caller's clock.
     pub silent_since_ms: Option<u64>,
+    /// How far both have come in being equal.
+    pub sync: LinkSync,
 }
 
 impl Peer {
@@ -105,6 +108,7 @@ impl Peer {
             bytes_sent: 0,
             bytes_unsent: 0,
             silent_since_ms: None,
+            sync: LinkSync::default(),
         }
     }
 }
