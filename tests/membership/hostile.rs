@@ -66,6 +66,11 @@ async fn a_damaged_document_is_quarantined_and_all_else_of_the_same_peer_goes_on
         metric(node, "peat_mesh_quarantined") == 1
             && metric(node, r#"peat_mesh_broken_rules_total{rule="changes"}"#) == 1
     });
+    let answer = honest.victim.http().exchange("GET", "/api/v1/sync", "", b"").unwrap();
+    let sync: Value = serde_json::from_slice(&answer.body).unwrap();
+    let listed = &sync["quarantined"][0];
+    let named = [&listed["collection"], &listed["id"], &listed["peer"]].map(|value| value.as_str().unwrap());
+    assert_eq!(named, ["d", "damaged", "mallory"], "{sync}");
     // Another peer has it whole.
     let (status, answer) = honest.friend.put("d/damaged", &json!({ "n": 2 }));
     assert!(status < 300, "{answer}");

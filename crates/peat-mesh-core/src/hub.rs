@@ -187,6 +187,7 @@ impl Hub {
         if let Some(link) = self.links.get_mut(&conn) {
             link.patience.gave(self.leaving.now_ms);
             link.unsent_bytes += limits::frame_cost_bytes(frame.len());
+            link.sent_bytes += frame.len() as u64;
             link.steps.went(self.leaving.now_ms, &frame);
             self.effects.push(Effect::Send { conn, frame });
         }

@@ -20,7 +20,7 @@ pub(in crate::broker) struct Sync {
     connected: usize,
     peers: Vec<Peer>,
     /// What peers sent and could not be used.
-    quarantined: Vec<()>,
+    quarantined: Vec<Quarantined>,
     waited_ms: u64,
     /// Only with an error.
     #[serde(flatten)]
@@ -38,6 +38,19 @@ impl TimeOut {
     fn new(error: String) -> Self {
         Self { error, status: 504 }
     }
+}
+
+/// A document that is refused here as a peer sends it.
+#[derive(Debug, Serialize)]
+struct Quarantined {
+    collection: String,
+    id: String,
+    peer: String,
+    reason: String,
+    since: String,
+    last: String,
+    times: u64,
+    bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -126,10 +139,30 @@ impl Sync {
             documents: state.documents,
             connected: peers.iter().filter(|peer| peer.is_connected()).count(),
             peers,
-            quarantined: Vec::new(),
+            quarantined: handle
+                .faults()
+                .quarantined
+                .iter()
+                .map(|one| Quarantined::new(handle, one))
+                .collect(),
             waited_ms,
             error,
             summary,
+        }
+    }
+}
+
+impl Quarantined {
+    fn new(handle: &Handle, quarantined: &hub::Quarantined) -> Self {
+        Self {
+            collection: quarantined.document.collection().to_owned(),
+            id: quarantined.document.key().to_owned(),
+            peer: quarantined.peer.to_string(),
+            reason: quarantined.reason.clone(),
+            since: moment(handle, quarantined.since_ms as i64),
+            last: moment(handle, quarantined.last_ms as i64),
+            times: quarantined.times,
+            bytes: quarantined.bytes,
         }
     }
 }

@@ -87,7 +87,8 @@ pub(super) struct Link {
     in_step_at_ms: Option<u64>,
     received_documents: u64,
     repaired_documents: u64,
-    sent_bytes: u64,
+    /// Bytes of frames given to the connection.
+    pub(super) sent_bytes: u64,
     /// When the last document that the peer asked for was on its way out …
     owed_at_ms: u64,
     /// … and whether one still is.
@@ -267,7 +268,6 @@ impl Link {
 
     pub(super) fn sent(&mut self, now_ms: u64, bytes: usize) {
         self.unsent_bytes = self.unsent_bytes.saturating_sub(bytes);
-        self.sent_bytes += bytes as u64;
         self.patience.left(now_ms, self.unsent_bytes);
         if self.unsent_bytes == 0 && std::mem::take(&mut self.answer_unsent) {
             self.owed_at_ms = now_ms;
