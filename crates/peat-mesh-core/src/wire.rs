@@ -57,9 +57,9 @@ pub enum Frame {
         /// The round of the probe.
         round: u32,
     },
-    /// Kind 4: fingerprints of the sixteen parts of ranges that differ.
-    /// `n: var, n × { depth: u8, prefix: ceil(depth / 2) bytes, 16 × { count: var, fingerprint: 12 bytes
-    /// unless count is 0 } }`
+    /// Kind 4: parts of the fingerprints of the sixteen parts of ranges that differ.
+    /// `n: var, n × { depth and 64 × window: u8, prefix: ceil(depth / 2) bytes, which parts have documents: u16 (the
+    /// first one is bit 0), 4 bytes for each of them }`
     Ranges(Vec<RangeGroup>),
     /// Kind 5: all that the sender has in ranges that differ.
     /// `n: var, n × { depth: u8, prefix, m: var, m × { position: 16 bytes, digest: 8 bytes } }`
@@ -121,8 +121,26 @@ pub struct Hello {
 pub struct RangeGroup {
     /// The range that is split.
     pub prefix: Prefix,
-    /// Its parts in order.
-    pub parts: [Summary; 16],
+    /// Which of the [`WINDOWS`] of their fingerprints are given. Another one each time: parts that differ and look
+    /// the same through one do not through the next.
+    pub window: u8,
+    /// Its parts in order; `None` for one without documents.
+    pub parts: [Option<[u8; 4]>; 16],
+}
+
+/// How many times four bytes a fingerprint has.
+pub const WINDOWS: u8 = 3;
+/// Where the number of the window lies in the first byte of a group.
+const WINDOW_SHIFT: u8 = 6;
+
+impl Summary {
+    /// What a [`RangeGroup`] says of a part with this summary.
+    #[must_use]
+    pub fn through(&self, window: u8) -> Option<[u8; 4]> {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.fingerprint.0;
+        let windows = [[a, b, c, d], [e, f, g, h], [i, j, k, l]];
+        (self.count > 0).then(|| windows[usize::from(window % WINDOWS)])
+    }
 }
 
 /// The full content of one range.

@@ -96,7 +96,8 @@ fn flood(hub: &mut Hub, rule: Rule, words: &str, frame: impl Fn(u64) -> Frame) -
 fn ranges_that_were_never_offered_end_the_connection_after_a_while() {
     let group = |number: u64| RangeGroup {
         prefix: Prefix::of(Position(u128::from(number) << 100), 8),
-        parts: [summary(number as u8); 16],
+        window: 0,
+        parts: [Some([number as u8; 4]); 16],
     };
     let mut hub = hub(0);
     // Nothing is here: what it is told in return is that there is nothing.

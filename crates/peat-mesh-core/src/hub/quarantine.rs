@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::reconcile::Reply;
 use super::{Hub, Rule};
-use crate::catalog::{Catalog, Fingerprint, Position, Summary};
+use crate::catalog::{Catalog, Position};
 use crate::id::{ConnId, DocId, NodeName};
 use crate::io::Event;
 use crate::limits;
@@ -212,11 +212,11 @@ fn claim(frame: &mut Frame, at: Position, is_wanted: bool) -> bool {
             let Some(group) = groups.iter_mut().find(|group| group.prefix.contains(at)) else { return false };
             let number = (0..16).find(|number| group.prefix.part(*number).contains(at)).unwrap_or(0);
             let part = &mut group.parts[number];
-            if part.count > 0 {
+            if part.is_some() {
                 return false;
             }
             if is_wanted {
-                *part = Summary { count: 1, fingerprint: Fingerprint([0xff; 12]) };
+                *part = Some([0xff; 4]);
             }
             true
         }

@@ -10,7 +10,7 @@ use crate::answer::first_heads;
 use crate::catalog::{Catalog, Position, Prefix, Summary};
 use crate::id::DocId;
 use crate::limits;
-use crate::wire::{Frame, RangeGroup, RangeItems, Want, WantStage};
+use crate::wire::{Frame, RangeGroup, RangeItems, WINDOWS, Want, WantStage};
 
 /// What to do about a difference.
 #[derive(Debug, Default)]
@@ -33,28 +33,31 @@ impl Reply {
     }
 }
 
-#[derive(Default)]
 struct Difference {
+    /// Of the fingerprints in the answer.
+    window: u8,
     groups: Vec<RangeGroup>,
     items: Vec<RangeItems>,
     whole: Vec<DocId>,
 }
 
 impl Difference {
-    fn compare(&mut self, catalog: &Catalog, range: Prefix, theirs: Summary) {
-        let mine = catalog.summary(range);
-        if mine == theirs {
-            return;
-        }
-        if theirs.count == 0 {
+    fn new(window: u8) -> Self {
+        Self { window, groups: Vec::new(), items: Vec::new(), whole: Vec::new() }
+    }
+
+    /// Says what is here in a range that differs.
+    fn tell(&mut self, catalog: &Catalog, range: Prefix, mine: Summary, is_theirs_empty: bool) {
+        if is_theirs_empty {
             catalog.for_each(range, &mut |_, entry| self.whole.push(entry.doc.clone()));
         } else if mine.count <= limits::RANGE_ITEMS_MAX as u64 || range.depth() == Prefix::DEPTH_MAX {
             let mut items = Vec::with_capacity(mine.count as usize);
             catalog.for_each(range, &mut |position, entry| items.push((position, entry.digest(position))));
             self.items.push(RangeItems { prefix: range, items });
         } else {
-            let parts = std::array::from_fn(|number| catalog.summary(range.part(number)));
-            self.groups.push(RangeGroup { prefix: range, parts });
+            let window = self.window;
+            let parts = std::array::from_fn(|number| catalog.summary(range.part(number)).through(window));
+            self.groups.push(RangeGroup { prefix: range, window, parts });
         }
     }
 
@@ -69,20 +72,25 @@ impl Difference {
 
 /// The answer to a probe.
 pub(super) fn compare_all(catalog: &Catalog, round: u32, theirs: Summary) -> Reply {
-    if catalog.summary(Prefix::ALL) == theirs {
+    let mine = catalog.summary(Prefix::ALL);
+    if mine == theirs {
         return Reply::frame(Frame::InStep { round });
     }
-    let mut difference = Difference::default();
-    difference.compare(catalog, Prefix::ALL, theirs);
+    let mut difference = Difference::new((round % u32::from(WINDOWS)) as u8);
+    difference.tell(catalog, Prefix::ALL, mine, theirs.count == 0);
     difference.into_reply()
 }
 
 /// The answer to fingerprints of split ranges.
 pub(super) fn compare_groups(catalog: &Catalog, groups: &[RangeGroup]) -> Reply {
-    let mut difference = Difference::default();
+    let mut difference = Difference::new(groups.first().map_or(0, |group| group.window));
     for group in groups {
         for (number, theirs) in group.parts.iter().enumerate() {
-            difference.compare(catalog, group.prefix.part(number), *theirs);
+            let range = group.prefix.part(number);
+            let mine = catalog.summary(range);
+            if mine.through(group.window) != *theirs {
+                difference.tell(catalog, range, mine, theirs.is_none());
+            }
         }
     }
     difference.into_reply()

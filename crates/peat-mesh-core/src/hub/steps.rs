@@ -185,8 +185,7 @@ fn leading_count(body: &[u8]) -> u64 {
 
 /// What a frame of a comparison takes on the wire, give or take a few bytes for counts.
 fn frame_bytes(frame: &Frame) -> usize {
-    let sparse =
-        |parts: &[Summary]| parts.iter().map(|part| if part.count == 0 { 1 } else { 14 }).sum::<usize>();
+    let sparse = |parts: &[Option<[u8; 4]>]| 2 + 4 * parts.iter().flatten().count();
     let want =
         |want: &Want| 4 + want.doc.as_str().len() + 32 * (want.heads.as_slice().len() + want.have.len());
     let prefix = |prefix: Prefix| 2 + usize::from(prefix.depth()).div_ceil(2);

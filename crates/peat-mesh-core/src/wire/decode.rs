@@ -3,7 +3,8 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
-    Changes, Digest, Frame, HEADER_BYTES, Hello, RangeGroup, RangeItems, Want, WantStage, WireError,
+    Changes, Digest, Frame, HEADER_BYTES, Hello, RangeGroup, RangeItems, WINDOW_SHIFT, WINDOWS, Want,
+    WantStage, WireError,
 };
 use crate::catalog::{Fingerprint, Position, Prefix, Summary};
 use crate::heads::{ChangeHash, Heads};
@@ -97,7 +98,7 @@ impl Frame {
         let mut body = Body { frame, rest: body };
         let decoded = match kind {
             1 => Self::Hello(body.hello()?),
-            2 => Self::Probe { round: body.u32()?, all: body.summary(true)? },
+            2 => Self::Probe { round: body.u32()?, all: body.summary()? },
             3 => Self::InStep { round: body.u32()? },
             4 => Self::Ranges(body.groups()?),
             5 => Self::Items(body.items()?),
@@ -197,16 +198,16 @@ impl Body {
         Ok(Hello { name, incarnation: self.u64()? })
     }
 
-    fn summary(&mut self, always: bool) -> Result<Summary, WireError> {
-        let count = self.var()?;
-        if count == 0 && !always {
-            return Ok(Summary::EMPTY);
-        }
-        Ok(Summary { count, fingerprint: Fingerprint(self.array()?) })
+    fn summary(&mut self) -> Result<Summary, WireError> {
+        Ok(Summary { count: self.var()?, fingerprint: Fingerprint(self.array()?) })
     }
 
     fn prefix(&mut self) -> Result<Prefix, WireError> {
         let depth = self.u8()?;
+        self.prefix_of(depth)
+    }
+
+    fn prefix_of(&mut self, depth: u8) -> Result<Prefix, WireError> {
         if depth > Prefix::DEPTH_MAX {
             return Err(self.bad("range", format!("depth {depth}")));
         }
@@ -231,21 +232,29 @@ impl Body {
     }
 
     fn groups(&mut self) -> Result<Vec<RangeGroup>, WireError> {
-        let groups = self.list("ranges", limits::RANGES_PER_FRAME_MAX, 17, Self::group)?;
+        let groups = self.list("ranges", limits::RANGES_PER_FRAME_MAX, 3, Self::group)?;
         self.rising(groups.iter().map(|group| group.prefix))?;
         Ok(groups)
     }
 
     fn group(&mut self) -> Result<RangeGroup, WireError> {
-        let prefix = self.prefix()?;
+        let first = self.u8()?;
+        let window = first >> WINDOW_SHIFT;
+        if window >= WINDOWS {
+            return Err(self.bad("window", window));
+        }
+        let prefix = self.prefix_of(first & ((1 << WINDOW_SHIFT) - 1))?;
         if prefix.depth() == Prefix::DEPTH_MAX {
             return Err(self.bad("range", "it cannot be split"));
         }
-        let mut parts = [Summary::EMPTY; 16];
-        for part in &mut parts {
-            *part = self.summary(false)?;
+        let present = u16::from_be_bytes(self.array()?);
+        let mut parts = [None; 16];
+        for (number, part) in parts.iter_mut().enumerate() {
+            if present & (1 << number) != 0 {
+                *part = Some(self.array()?);
+            }
         }
-        Ok(RangeGroup { prefix, parts })
+        Ok(RangeGroup { prefix, window, parts })
     }
 
     fn position(&mut self) -> Result<Position, WireError> {

@@ -2,8 +2,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Changes, Frame, HEADER_BYTES, Hello, RangeGroup, RangeItems, Want, presence};
-use crate::catalog::{Position, Prefix, Summary};
+use super::{Changes, Frame, HEADER_BYTES, Hello, RangeGroup, RangeItems, WINDOW_SHIFT, Want, presence};
+use crate::catalog::{Position, Prefix};
 use crate::heads::ChangeHash;
 use crate::scope::Collections;
 
@@ -87,13 +87,11 @@ impl Frame {
 fn put_ranges(out: &mut BytesMut, groups: &[RangeGroup]) {
     put_var(out, groups.len() as u64);
     for group in groups {
-        put_prefix(out, group.prefix);
-        for Summary { count, fingerprint } in &group.parts {
-            put_var(out, *count);
-            if *count > 0 {
-                out.put_slice(&fingerprint.0);
-            }
-        }
+        out.put_u8(group.prefix.depth() | group.window << WINDOW_SHIFT);
+        put_first(out, group.prefix);
+        let present = (0..16).filter(|number| group.parts[*number].is_some());
+        out.put_u16(present.fold(0, |present, number| present | 1 << number));
+        group.parts.iter().flatten().for_each(|part| out.put_slice(part));
     }
 }
 
@@ -156,6 +154,10 @@ fn put_hashes(out: &mut BytesMut, hashes: &[ChangeHash]) {
 
 fn put_prefix(out: &mut BytesMut, prefix: Prefix) {
     out.put_u8(prefix.depth());
+    put_first(out, prefix);
+}
+
+fn put_first(out: &mut BytesMut, prefix: Prefix) {
     let bytes = usize::from(prefix.depth()).div_ceil(2);
     out.put_slice(&prefix.first().0.to_be_bytes()[..bytes]);
 }

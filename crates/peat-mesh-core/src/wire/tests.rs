@@ -18,8 +18,8 @@ fn summary(count: u64) -> Summary {
 fn examples() -> Vec<(Frame, &'static str)> {
     let range = Prefix::of(Position(0xabc << 116), 3);
     let hello = Hello { name: NodeName::new("alpha/n0").unwrap(), incarnation: 0x0102 };
-    let mut parts = [Summary::EMPTY; 16];
-    parts[1] = summary(300);
+    let mut parts = [None; 16];
+    parts[1] = summary(300).through(2);
     let position = Position((0xabc << 116) | 5);
     let want = Want {
         doc: doc("c/x"),
@@ -37,8 +37,8 @@ fn examples() -> Vec<(Frame, &'static str)> {
         (Frame::Probe { round: 7, all: summary(300) }, "02000000001200000007ac02070707070707070707070707"),
         (Frame::InStep { round: 7 }, "03000000000400000007"),
         (
-            Frame::Ranges(vec![RangeGroup { prefix: range, parts }]),
-            "0400000000210103abc000ac020707070707070707070707070000000000000000000000000000",
+            Frame::Ranges(vec![RangeGroup { prefix: range, window: 2, parts }]),
+            "04000000000a01 83abc0 0002 07070707",
         ),
         (
             Frame::Items(vec![RangeItems { prefix: range, items: vec![(position, Digest([2; 8]))] }]),
@@ -221,4 +221,15 @@ proptest! {
         encoded[at / 8] ^= 1 << (at % 8);
         prop_assert_ne!(decode(&encoded), Ok(Some(frame)));
     }
+}
+
+#[test]
+fn parts_that_look_the_same_through_one_window_differ_through_another() {
+    let mut fingerprint = [7; 12];
+    let one = Summary { count: 1, fingerprint: Fingerprint(fingerprint) };
+    fingerprint[5] = 8;
+    let other = Summary { count: 1, fingerprint: Fingerprint(fingerprint) };
+    let differs: Vec<bool> = (0..WINDOWS).map(|window| one.through(window) != other.through(window)).collect();
+    assert_eq!(differs, [false, true, false]);
+    assert_eq!(Summary::EMPTY.through(1), None);
 }
