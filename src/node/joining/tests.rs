@@ -132,6 +132,8 @@ fn change(start: &mut Start, now_ms: u64, number: u64, repair: bool) {
     let (conn, name) = (ConnId(1), NodeName::new("peer").unwrap());
     let documents = vec![(doc.clone(), bytes::Bytes::new())];
     let changes = peat_mesh_core::wire::Changes { documents, audience: Vec::new(), repair };
+    // What was sent to it has left: it reads.
+    start.hub.handle(now_ms, Input::Sent { conn, bytes: usize::MAX });
     start.hub.handle(now_ms, Input::Received { conn, frame: Frame::Changes(changes) });
     let source = Source::Peer { conn, name, audience: Vec::new().into(), repair };
     let heads = Heads::new(vec![ChangeHash([number as u8; 32])]);

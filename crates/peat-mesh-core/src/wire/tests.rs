@@ -229,7 +229,8 @@ fn parts_that_look_the_same_through_one_window_differ_through_another() {
     let one = Summary { count: 1, fingerprint: Fingerprint(fingerprint) };
     fingerprint[5] = 8;
     let other = Summary { count: 1, fingerprint: Fingerprint(fingerprint) };
-    let differs: Vec<bool> = (0..WINDOWS).map(|window| one.through(window) != other.through(window)).collect();
+    let differs: Vec<bool> =
+        (0..WINDOWS).map(|window| one.through(window) != other.through(window)).collect();
     assert_eq!(differs, [false, true, false]);
     assert_eq!(Summary::EMPTY.through(1), None);
 }
