@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use peat_mesh_core::NodeName;
+use peat_mesh_core::limits;
 use peat_mesh_core::scope::LinkScopes;
 
 use crate::discovery::fixed::StaticPeer;
@@ -48,10 +49,15 @@ pub struct Config {
     /// The largest formation, in nodes, in which this node connects to all others. `PEAT_MAX_PEERS`, default
     /// [`MAX_PEERS_DEFAULT`].
     pub max_peers: usize,
+    /// Memory for documents that are kept loaded because they were changed, in bytes (estimated).
+    /// `PEAT_CACHE_BYTES`, default [`CACHE_BYTES_DEFAULT`].
+    pub cache_bytes: usize,
 }
 
 /// Up to so many nodes each connects to all others by default.
 pub const MAX_PEERS_DEFAULT: usize = 16;
+/// Memory for loaded documents by default, in bytes.
+pub const CACHE_BYTES_DEFAULT: usize = limits::DOCUMENT_CACHE_BYTES_MAX;
 
 impl Config {
     /// A node that is reached on 127.0.0.1 only, on free ports, and knows these peers: for several nodes on
@@ -81,6 +87,7 @@ impl Config {
             link_scopes: LinkScopes::default(),
             iroh_bind: vec![loopback],
             max_peers: MAX_PEERS_DEFAULT,
+            cache_bytes: CACHE_BYTES_DEFAULT,
         }
     }
 }

@@ -9,12 +9,16 @@ mod tests;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use peat_mesh_core::NodeName;
 
-use crate::config::{Config, DataFolder, LogConfig, LogFormat, MAX_PEERS_DEFAULT, RUST_LOG_DEFAULT, Source};
+use crate::config::{
+    CACHE_BYTES_DEFAULT, Config, DataFolder, LogConfig, LogFormat, MAX_PEERS_DEFAULT, RUST_LOG_DEFAULT,
+    Source,
+};
 use crate::discovery::fixed::StaticPeer;
 use crate::identity::FormationSecret;
 use crate::relay;
@@ -25,6 +29,9 @@ const BROKER_PORT_DEFAULT: u16 = 8081;
 const IROH_PORT_DEFAULT: u16 = 11204;
 const MAX_PEERS_MIN: usize = 3;
 const MAX_PEERS_MAX: usize = 256;
+/// Memory for loaded documents, in bytes: from some documents of usual size to more than a machine has.
+const CACHE_BYTES_MIN: usize = 1024 * 1024;
+const CACHE_BYTES_MAX: usize = 1024 * 1024 * 1024 * 1024;
 
 /// Where values come from: the environment, or a map in tests.
 pub trait Strings {
@@ -212,14 +219,28 @@ impl Reader<'_> {
     }
 
     fn max_peers(&mut self) -> usize {
-        const VARIABLE: &str = "PEAT_MAX_PEERS";
-        const EXAMPLE: &str = "PEAT_MAX_PEERS=16, the same on every node";
-        let allowed = format!("a number from {MAX_PEERS_MIN} to {MAX_PEERS_MAX}");
-        let Some(number) = self.parse(VARIABLE, &allowed, EXAMPLE) else { return MAX_PEERS_DEFAULT };
-        if !(MAX_PEERS_MIN..=MAX_PEERS_MAX).contains(&number) {
-            self.wrong(VARIABLE, format!("{number} is not {allowed}"), EXAMPLE);
+        let example = "PEAT_MAX_PEERS=16, the same on every node";
+        self.number("PEAT_MAX_PEERS", MAX_PEERS_MIN..=MAX_PEERS_MAX, example).unwrap_or(MAX_PEERS_DEFAULT)
+    }
+
+    fn cache_bytes(&mut self) -> usize {
+        let example = "PEAT_CACHE_BYTES=67108864 (64 MiB)";
+        self.number("PEAT_CACHE_BYTES", CACHE_BYTES_MIN..=CACHE_BYTES_MAX, example)
+            .unwrap_or(CACHE_BYTES_DEFAULT)
+    }
+
+    fn number(
+        &mut self,
+        variable: &'static str,
+        range: RangeInclusive<usize>,
+        example: &'static str,
+    ) -> Option<usize> {
+        let allowed = format!("a number from {} to {}", range.start(), range.end());
+        let number = self.parse(variable, &allowed, example)?;
+        if !range.contains(&number) {
+            self.wrong(variable, format!("{number} is not {allowed}"), example);
         }
-        number
+        Some(number)
     }
 
     fn port(&mut self, variable: &'static str, default: u16, example: &'static str) -> u16 {
@@ -255,6 +276,7 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
     let iroh_port = reader.port("PEAT_IROH_BIND_PORT", IROH_PORT_DEFAULT, "PEAT_IROH_BIND_PORT=11204");
     let mdns_interfaces = reader.list("PEAT_MDNS_INTERFACES");
     let max_peers = reader.max_peers();
+    let cache_bytes = reader.cache_bytes();
     if let Err(mut log) = log(strings) {
         reader.mistakes.append(&mut log.0);
     }
@@ -276,6 +298,7 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
             link_scopes,
             iroh_bind: Vec::new(),
             max_peers,
+            cache_bytes,
         }),
         _ => Err(Mistakes(reader.mistakes)),
     }

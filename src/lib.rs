@@ -33,6 +33,7 @@
 //!     link_scopes: Default::default(),
 //!     iroh_bind: Vec::new(),
 //!     max_peers: peat_mesh::config::MAX_PEERS_DEFAULT,
+//!     cache_bytes: peat_mesh::config::CACHE_BYTES_DEFAULT,
 //! })
 //! .await?;
 //!

@@ -104,7 +104,7 @@ impl Node {
         let folder = folder::prepare(&config.data_folder)?;
         let store: Arc<dyn Store> = Arc::new(RedbStore::open(&folder.join("automerge"))?);
         let catalog = Catalog::load(&*store)?;
-        let replica = Replica::new(&*store, rand::random())?;
+        let replica = Replica::new(&*store, rand::random())?.with_cache_bytes(config.cache_bytes);
         debug!(documents = catalog.len(), ms = started.elapsed().as_millis() as u64, "store opened");
 
         let blobs = blob::open(&folder.join("blobs")).await?;

@@ -63,6 +63,17 @@ fn a_limit_of_peers_that_makes_no_sense_is_refused_with_the_range() {
 }
 
 #[test]
+fn memory_for_documents_is_a_number_of_bytes() {
+    let read_with = |text| read(&with(&[("PEAT_CACHE_BYTES", text)]));
+    for bad in ["0", "1048575", "64MiB", "-1"] {
+        let line = read_with(bad).unwrap_err().0[0].to_string();
+        assert!(line.contains("from 1048576") && line.contains("PEAT_CACHE_BYTES=67108864"), "{line}");
+    }
+    assert_eq!(read_with("1048576").unwrap().cache_bytes, 1_048_576);
+    assert_eq!(read_with("").unwrap().cache_bytes, 33_554_432);
+}
+
+#[test]
 fn static_discovery_is_added_when_there_are_static_peers() {
     let config = read(&with(&[("PEAT_STATIC_PEERS", "b@127.0.0.1:1")])).unwrap();
     assert_eq!(config.discovery, [Source::Mdns, Source::Static]);

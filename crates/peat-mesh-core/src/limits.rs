@@ -176,8 +176,10 @@ pub const PARTITION_NAMES_MAX: usize = 64;
 /// A peer that asks for nothing for this long has all that a leaving node has, in milliseconds. More than a
 /// few round trips on a poor link.
 pub const LEAVE_QUIET_MS: u64 = 2_000;
-/// Bytes of loaded documents kept in memory (estimated).
+/// Bytes of loaded documents kept in memory (estimated), by default.
 pub const DOCUMENT_CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A document that would take more than one in so many parts of that is loaded each time.
+pub const DOCUMENT_CACHE_PART_MAX: usize = 4;
 /// The first change of a document with about this much content is stored as it is, in bytes; of a larger one
 /// Automerge makes a compressed snapshot.
 pub const FRESH_DOCUMENT_BYTES_MAX: usize = 1024;

@@ -89,6 +89,10 @@ impl Cache {
 
     pub(super) fn insert(&mut self, doc: DocId, loaded: Loaded) {
         let bytes = loaded.weight_bytes();
+        // One large document does not drive out all the others.
+        if bytes > self.bytes_max / limits::DOCUMENT_CACHE_PART_MAX {
+            return;
+        }
         if let Some((_, (old, _))) = self.documents.push(doc, (bytes, loaded)) {
             self.bytes -= old;
         }

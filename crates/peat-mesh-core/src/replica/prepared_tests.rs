@@ -1,8 +1,9 @@
 //! A prepared document ends up as a merged one does.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::id::{ConnId, NodeName};
 use crate::store::MemoryStore;
 
 const NOW_MS: u64 = 1_000;

@@ -1,6 +1,8 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::heads::Heads;
+use crate::id::{ConnId, NodeName};
 use crate::store::MemoryStore;
 
 fn doc(text: &str) -> DocId {
