@@ -23,7 +23,7 @@ const IDS_COUNT: usize = 500;
 /// Restarts of the third node; each second one is a kill.
 const RESTARTS_COUNT: u32 = 10;
 /// The start is here, in parts of the whole time: caches are full then.
-const WARM_PARTS: u32 = 5;
+const WARM_PARTS: u32 = 2;
 
 /// What a client was told is on disk: the last content of each document, `None` when it was deleted.
 type Acknowledged = BTreeMap<String, Option<Value>>;
@@ -99,10 +99,10 @@ pub(crate) async fn run(secs: u64) -> Result<Report, Failed> {
     {
         let now = node.usage()?;
         let (then_mb, now_mb) = (then.rss_bytes as f64 / 1e6, now.rss_bytes as f64 / 1e6);
-        report.add(Figure::new(format!("soak: RSS of the {what} node after a fifth"), then_mb, "MB"));
+        report.add(Figure::new(format!("soak: RSS of the {what} node after a half"), then_mb, "MB"));
         report.add(
             Figure::new(format!("soak: RSS of the {what} node at the end"), now_mb, "MB")
-                .limit(then_mb, "after a fifth"),
+                .limit(then_mb, "after a half"),
         );
         report.add(Figure::new(
             format!("soak: CPU of the {what} node"),
