@@ -20,7 +20,9 @@ impl Hub {
         if reply.moves() {
             link.touch(now_ms);
         }
-        let whole = reply.whole.into_iter().filter(|doc| link.crossing.may_send(doc)).collect::<Vec<_>>();
+        let mut whole: Vec<_> = reply.whole.into_iter().filter(|doc| link.crossing.may_send(doc)).collect();
+        // In the order of their ids they fill the peer's store from one end.
+        whole.sort_unstable();
         for doc in whole {
             if !self.unsendable.rests(now_ms, &doc, self.catalog.heads(&doc)) {
                 link.ask(Request::Whole(doc));

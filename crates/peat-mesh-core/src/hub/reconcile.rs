@@ -17,7 +17,7 @@ use crate::wire::{Frame, RangeGroup, RangeItems, WINDOWS, Want, WantStage};
 pub(super) struct Reply {
     /// Frames to send, in order.
     pub(super) frames: Vec<Frame>,
-    /// Documents of which the peer has nothing, in the order of their ids: so they fill its store from one end.
+    /// Documents of which the peer has nothing.
     pub(super) whole: Vec<DocId>,
 }
 
@@ -61,8 +61,7 @@ impl Difference {
         }
     }
 
-    fn into_reply(mut self) -> Reply {
-        self.whole.sort_unstable();
+    fn into_reply(self) -> Reply {
         let mut frames: Vec<Frame> =
             chunked(self.groups, limits::RANGES_PER_FRAME_MAX).map(Frame::Ranges).collect();
         frames.extend(chunked(self.items, limits::RANGES_PER_FRAME_MAX).map(Frame::Items));
@@ -115,7 +114,6 @@ pub(super) fn compare_items(catalog: &Catalog, ranges: &[RangeItems]) -> Reply {
         });
         fetches.extend(range.items.iter().map(|(at, _)| *at).filter(|at| catalog.at(*at).is_none()));
     }
-    whole.sort_unstable();
     let mut frames = wants(asks);
     frames.extend(chunked(fetches, limits::ITEMS_PER_FRAME_MAX).map(Frame::Fetch));
     Reply { frames, whole }
@@ -123,9 +121,7 @@ pub(super) fn compare_items(catalog: &Catalog, ranges: &[RangeItems]) -> Reply {
 
 /// The answer to a request for documents of which the peer has nothing.
 pub(super) fn fetch(catalog: &Catalog, positions: &[Position]) -> Reply {
-    let mut whole: Vec<DocId> =
-        positions.iter().filter_map(|at| catalog.at(*at)).map(|entry| entry.doc.clone()).collect();
-    whole.sort_unstable();
+    let whole = positions.iter().filter_map(|at| catalog.at(*at)).map(|entry| entry.doc.clone()).collect();
     Reply { frames: Vec::new(), whole }
 }
 
