@@ -7,6 +7,7 @@ use peat_mesh_core::DocId;
 use peat_mesh_core::catalog::Summary;
 use peat_mesh_core::document::{ActorId, Document};
 use peat_mesh_core::wire::{Changes, Frame};
+use peat_mesh_sim::large_document;
 use serde_json::{Value, json};
 
 use crate::common::Process;
@@ -144,14 +145,7 @@ async fn a_member_that_ends_its_half_and_keeps_the_connection_loses_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_hardly_reads_holds_up_nobody_and_takes_no_memory() {
     let honest = Honest::start();
-    let text = |number: usize| -> Value {
-        let mut state = number as u64;
-        let mut word = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            format!("{:08x}", state >> 32)
-        };
-        json!({ "n": number, "text": (0..25_000).map(|_| word()).collect::<String>() })
-    };
+    let text = |number: usize| large_document(number, 200_000);
     for number in 0..60 {
         let (status, answer) = honest.victim.put(&format!("large/{number}"), &text(number));
         assert!(status < 300, "{answer}");

@@ -23,6 +23,7 @@ mod checks;
 mod clock;
 pub mod fuzz;
 pub mod history;
+mod large;
 mod ledger;
 mod network;
 mod script;
@@ -34,6 +35,7 @@ mod weather;
 mod world;
 
 pub use checks::{check, difference};
+pub use large::large_document;
 pub use script::{Report, Script, Step, play, play_recorded};
 pub use site::{Edit, Op, Site};
 pub use traffic::{Count, Traffic};

@@ -1,19 +1,8 @@
 //! Much at once: slow peers, large documents, long histories.
 
 use peat_mesh_core::limits;
-use peat_mesh_sim::{Edit, Weather, World, check};
-use serde_json::{Value, json};
-
-/// A document with a text of this length that does not compress to much less than half.
-fn large(number: usize, bytes: usize) -> Value {
-    let mut state = number as u64;
-    let mut word = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        format!("{:08x}", state >> 32)
-    };
-    let text: String = (0..bytes / 8).map(|_| word()).collect();
-    json!({ "n": number, "text": text })
-}
+use peat_mesh_sim::{Edit, Weather, World, check, large_document};
+use serde_json::json;
 
 #[test]
 fn a_slow_peer_holds_up_neither_the_writer_nor_the_other_peers() {
@@ -26,7 +15,7 @@ fn a_slow_peer_holds_up_neither_the_writer_nor_the_other_peers() {
     world.link(alice, carol);
     world.run_for(1_000);
     for number in 0..100 {
-        world.put(alice, &format!("d/{number}"), large(number, 100_000));
+        world.put(alice, &format!("d/{number}"), large_document(number, 100_000));
         world.run_for(10);
     }
     world.run_for(5_000);
@@ -45,7 +34,7 @@ fn an_empty_node_gets_large_documents_within_the_window() {
     let mut world = World::new(2);
     let [alice, bob] = world.nodes(["alice", "bob"]);
     world.set_weather(Weather { bytes_per_ms: 1_000, ..Weather::calm() });
-    world.preload(alice, (0..40).map(|number| (format!("d/{number}"), large(number, 400_000))));
+    world.preload(alice, (0..40).map(|number| (format!("d/{number}"), large_document(number, 400_000))));
     world.link(alice, bob);
     // The bound itself is checked at every frame.
     world.run_until_converged(120_000).unwrap();
