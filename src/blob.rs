@@ -6,63 +6,74 @@
 //! fetch has brought a part. What has no tag is collected with the next delete.
 //!
 //! - `open`: the folder, and why it cannot be used.
-//! - `upload`, `fetch`: how a blob gets here, from a client and from peers.
+//! - `face`, `own`: what may be asked, and what is here.
+//! - `upload`, `fetch`, `background`: how a blob gets here, from a client and from peers.
+//! - `find`, `ways`: who has a blob, and connections to them.
 //! - `read`: how it goes to a client.
 //! - `serve`: what admitted peers may ask.
-//! - `collect`, `leftovers`: how space is given back.
-//! - `space`: how much of the disk blobs leave alone.
+//! - `chunks`: how content is counted.
+//! - `pace`: how fast blobs may go.
+//! - `damage`: bytes that have changed on the disk, and how they are mended.
+//! - `references`, `keeper`: which blobs documents name, what is fetched for that, and what may go.
+//! - `collect`, `leftovers`, `sweep`: how space is given back.
+//! - `space`: how much of the disk blobs take.
 
+mod background;
+mod chunks;
 mod collect;
+mod damage;
+mod face;
 mod fetch;
+mod find;
+mod keeper;
 mod leftovers;
 mod open;
+mod own;
+mod pace;
 mod read;
+mod references;
 mod serve;
 mod space;
+mod sweep;
 mod upload;
+mod ways;
 
 use std::collections::HashMap;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU16, AtomicU64};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use iroh::endpoint::Connection;
 use iroh_blobs::api::RequestError;
-use iroh_blobs::api::blobs::BlobStatus;
 use iroh_blobs::store::fs::FsStore;
 use iroh_blobs::store::fs::options::PathOptions;
 use iroh_blobs::{Hash, HashAndFormat};
-use peat_mesh_core::EndpointId;
+use peat_mesh_core::store::Store;
 use tokio::sync::{RwLock, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
+pub use find::FIND_ALPN;
 pub use iroh_blobs::ALPN;
+pub use keeper::Keeper;
 pub use open::OpenError;
+pub use serve::STREAMS_COUNT_MAX;
+pub use ways::{Providers, Way};
 
-use crate::handle::{Blob, BlobError, BlobHash, BlobPage, BlobState, Content};
+use crate::config::{Attachments, BlobLimits};
+use crate::handle::{BlobError, BlobHash};
 
 /// Connections of peers that may wait to be served.
 pub const WAITING_CONNECTIONS_COUNT_MAX: usize = 16;
-/// Blobs that are fetched at once; more wait. Half of the connections that a peer takes from this node, since
-/// a peer sees the end of one a little later.
-const FETCHES_COUNT_MAX: usize = 4;
+/// Blobs that come at once; more wait.
+const FETCHES_COUNT_MAX: usize = 8;
+/// How long a blob is waited for that is just being mended or let go of, in milliseconds.
+const TURN_MS_MAX: u64 = 5_000;
 /// How long the store may take to close, in milliseconds.
 const CLOSE_MS_MAX: u64 = 3_000;
-
-/// The way to peers that may have a blob.
-pub trait Providers: Send + Sync + std::fmt::Debug {
-    /// The peers that are connected and admitted now.
-    fn peers(&self) -> Vec<EndpointId>;
-    /// Opens a connection for blobs to one of them; why that fails, in words.
-    fn open(&self, peer: EndpointId) -> BoxFuture<'_, Result<Connection, String>>;
-}
 
 /// The blobs of a node.
 #[derive(Debug, Clone)]
@@ -74,19 +85,40 @@ pub struct BlobStore {
 struct Inner {
     store: FsStore,
     paths: PathOptions,
-    space: space::Space,
+    space: Arc<space::Space>,
     collector: collect::Collector,
     /// Held for reading from the time a tag is set until it no longer matters whether the collector saw it.
     tagging: Arc<RwLock<()>>,
     leftovers: Arc<leftovers::Leftovers>,
-    providers: Arc<dyn Providers>,
-    fetches: Semaphore,
+    references: Arc<references::References>,
+    ways: ways::Ways,
+    jobs: fetch::Jobs,
+    damage: damage::Damage,
+    pace_in: Arc<pace::Pace>,
+    pace_out: pace::Pace,
+    /// Requests of peers that are being answered.
+    serving: AtomicU16,
+    counts: Counts,
+    fetches: Arc<Semaphore>,
     starts: Semaphore,
-    /// The blobs that are being fetched: one fetch at a time for each.
+    passed_on: Semaphore,
+    /// The blobs that are being fetched, mended or deleted: one of that at a time for each.
     turns: Mutex<HashMap<BlobHash, Weak<tokio::sync::Mutex<()>>>>,
 }
 
-/// The task that serves peers, to be stopped and waited for.
+/// What has happened since the start.
+#[derive(Debug, Default)]
+struct Counts {
+    sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
+    /// Blobs that were mended.
+    repaired: AtomicU64,
+    /// Blobs that were dropped because nothing referred to them.
+    collected: AtomicU64,
+    collected_bytes: AtomicU64,
+}
+
+/// The task that serves peers and fetches, to be stopped and waited for.
 #[derive(Debug)]
 pub struct Server {
     inner: Arc<Inner>,
@@ -94,12 +126,16 @@ pub struct Server {
     cancel: DropGuard,
 }
 
-/// Opens the store in a folder, which is made if need be.
+/// Opens the store in a folder, which is made if need be. `documents` say which blobs are kept.
 ///
 /// # Errors
 /// When the folder cannot be used, or what is in it is no store of blobs.
-pub async fn open(folder: &Path) -> Result<Opened, OpenError> {
-    open::open(folder).await
+pub async fn open(
+    folder: &Path,
+    documents: Arc<dyn Store>,
+    attachments: Attachments,
+) -> Result<Opened, OpenError> {
+    open::open(folder, documents, attachments).await
 }
 
 /// A store that is open and not yet in use.
@@ -110,6 +146,9 @@ pub struct Opened {
     paths: PathOptions,
     collector: collect::Collector,
     tagging: Arc<RwLock<()>>,
+    references: references::References,
+    /// What is here, with its bytes.
+    held: Vec<(BlobHash, u64)>,
 }
 
 impl Opened {
@@ -119,21 +158,37 @@ impl Opened {
         self,
         providers: Arc<dyn Providers>,
         connections: mpsc::Receiver<Connection>,
+        limits: BlobLimits,
     ) -> (BlobStore, Server) {
+        let (starts, fetches) = mpsc::channel(fetch::STARTS_COUNT_MAX);
+        let (repair, repairs) = mpsc::channel(damage::REPAIRS_COUNT_MAX);
+        let space = space::Space::new(self.folder, limits.bytes_max);
+        for (hash, bytes) in self.held {
+            space.keep(hash, bytes);
+        }
         let inner = Arc::new(Inner {
             leftovers: Arc::new(leftovers::Leftovers::new(self.paths.temp_path.clone())),
-            space: space::Space::new(self.folder),
+            references: Arc::new(self.references),
+            space: Arc::new(space),
             store: self.store,
             paths: self.paths,
             collector: self.collector,
             tagging: self.tagging,
-            providers,
-            fetches: Semaphore::new(FETCHES_COUNT_MAX),
+            ways: ways::Ways::new(providers),
+            jobs: fetch::Jobs::new(starts),
+            damage: damage::Damage::new(repair),
+            pace_in: Arc::new(pace::Pace::new(limits.bytes_per_second_max)),
+            pace_out: pace::Pace::new(limits.bytes_per_second_max),
+            serving: AtomicU16::new(0),
+            counts: Counts::default(),
+            fetches: Arc::new(Semaphore::new(FETCHES_COUNT_MAX)),
+            passed_on: Semaphore::new(find::PASSED_ON_COUNT_MAX),
             starts: Semaphore::new(read::STARTS_COUNT_MAX),
             turns: Mutex::default(),
         });
         let cancel = CancellationToken::new();
-        let serving = serve::run(Arc::clone(&inner), connections, cancel.clone());
+        let wants = serve::Wants { fetches, repairs };
+        let serving = serve::run(Arc::clone(&inner), connections, wants, cancel.clone());
         let task = tokio::spawn(serving);
         let store = BlobStore { inner: Arc::clone(&inner) };
         (store, Server { inner, task, cancel: cancel.drop_guard() })
@@ -155,6 +210,7 @@ impl Server {
             warn!("the task that serves blobs has panicked; this is a bug: {problem}");
         }
         close(&self.inner.store, &self.inner.collector).await;
+        self.inner.references.close();
     }
 }
 
@@ -180,6 +236,8 @@ fn raw(hash: BlobHash) -> HashAndFormat {
 
 const WHOLE: &str = "blob:";
 const PARTIAL: &str = "partial:";
+/// Of a blob that is to be fetched in the background, also after a restart.
+const WANTED: &str = "wanted:";
 
 fn tag(kind: &str, hash: BlobHash) -> String {
     format!("{kind}{hash}")
@@ -201,135 +259,5 @@ fn io_failed(problem: &io::Error) -> BlobError {
         space::full()
     } else {
         BlobError::Store(problem.to_string())
-    }
-}
-
-impl Inner {
-    async fn has_tag(&self, kind: &str, hash: BlobHash) -> Result<bool, BlobError> {
-        Ok(self.store.tags().get(tag(kind, hash)).await.map_err(failed)?.is_some())
-    }
-
-    /// The length of a blob that is whole in the store, with a tag or without.
-    async fn whole(&self, hash: BlobHash) -> Result<Option<u64>, BlobError> {
-        match self.store.status(store_hash(hash)).await.map_err(rpc_failed)? {
-            BlobStatus::Complete { size } => Ok(Some(size)),
-            _ => Ok(None),
-        }
-    }
-
-    async fn state(&self, hash: BlobHash) -> Result<BlobState, BlobError> {
-        let size = match self.store.status(store_hash(hash)).await.map_err(rpc_failed)? {
-            BlobStatus::NotFound => return Ok(BlobState::Absent),
-            BlobStatus::Complete { size } if self.has_tag(WHOLE, hash).await? => {
-                return Ok(BlobState::Complete { size });
-            }
-            BlobStatus::Complete { size } => Some(size),
-            BlobStatus::Partial { size } => size,
-        };
-        if !self.has_tag(PARTIAL, hash).await? {
-            return Ok(BlobState::Absent);
-        }
-        let bitfield = self.store.observe(store_hash(hash)).await.map_err(failed)?;
-        Ok(BlobState::Partial {
-            size: size.or(bitfield.validated_size()),
-            have_bytes: bitfield.total_bytes(),
-        })
-    }
-
-    /// Brings a blob that is whole in the store to disk and gives it its tag. Whoever calls this holds a
-    /// temporary tag of it. `true` when it had none before.
-    async fn keep(&self, hash: BlobHash) -> Result<(Blob, bool), BlobError> {
-        let lost = || BlobError::Store(format!("blob {hash} was deleted at the same time; try again"));
-        let size = self.whole(hash).await?.ok_or_else(lost)?;
-        let files = upload::Files::new(&self.paths, hash, size);
-        files.sync().await.map_err(|problem| io_failed(&problem))?;
-        let _tagging = self.tagging.read().await;
-        let is_new = !self.has_tag(WHOLE, hash).await?;
-        if is_new {
-            self.store.tags().set(tag(WHOLE, hash), raw(hash)).await.map_err(failed)?;
-        }
-        self.store.tags().delete(tag(PARTIAL, hash)).await.map_err(failed)?;
-        self.store.sync_db().await.map_err(failed)?;
-        Ok((Blob { hash, size }, is_new))
-    }
-
-    /// The turn to fetch or delete a blob.
-    fn turn(&self, hash: BlobHash) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.retain(|_, turn| turn.strong_count() > 0);
-        if let Some(turn) = turns.get(&hash).and_then(Weak::upgrade) {
-            return turn;
-        }
-        let turn = Arc::default();
-        turns.insert(hash, Arc::downgrade(&turn));
-        turn
-    }
-
-    async fn delete(&self, hash: BlobHash) -> Result<bool, BlobError> {
-        let turn = self.turn(hash);
-        let Ok(_turn) = turn.try_lock() else {
-            return Err(BlobError::InFetch { hash });
-        };
-        let tags = self.store.tags();
-        let mut dropped = 0;
-        for kind in [WHOLE, PARTIAL] {
-            dropped += tags.delete(tag(kind, hash)).await.map_err(failed)?;
-        }
-        if dropped > 0 {
-            self.collector.collect().await?;
-        }
-        Ok(dropped > 0)
-    }
-
-    async fn list(&self, after: Option<BlobHash>, limit: usize) -> Result<BlobPage, BlobError> {
-        let tags = self.store.tags().list_prefix(WHOLE).await.map_err(rpc_failed)?;
-        let all: Vec<_> = tags.collect().await;
-        let count = all.len() as u64;
-        let mut page = BlobPage { count, blobs: Vec::new(), next: None };
-        for tag in all {
-            let tag = tag.map_err(|problem| BlobError::Store(problem.to_string()))?;
-            let hash = BlobHash(*tag.hash.as_bytes());
-            if after.is_some_and(|after| hash <= after) {
-                continue;
-            }
-            if page.blobs.len() == limit {
-                page.next = page.blobs.last().map(|blob| blob.hash);
-                break;
-            }
-            if let Some(size) = self.whole(hash).await? {
-                page.blobs.push(Blob { hash, size });
-            }
-        }
-        Ok(page)
-    }
-}
-
-impl crate::handle::Blobs for BlobStore {
-    fn add(
-        &self,
-        content: mpsc::Receiver<io::Result<Bytes>>,
-        size: Option<u64>,
-    ) -> BoxFuture<'_, Result<(Blob, bool), BlobError>> {
-        Box::pin(self.inner.add(content, size))
-    }
-
-    fn state(&self, hash: BlobHash) -> BoxFuture<'_, Result<BlobState, BlobError>> {
-        Box::pin(self.inner.state(hash))
-    }
-
-    fn fetch(&self, hash: BlobHash) -> BoxFuture<'_, Result<Blob, BlobError>> {
-        Box::pin(self.inner.fetch(hash))
-    }
-
-    fn read(&self, hash: BlobHash, range: Range<u64>) -> Content {
-        self.inner.read(hash, range)
-    }
-
-    fn delete(&self, hash: BlobHash) -> BoxFuture<'_, Result<bool, BlobError>> {
-        Box::pin(self.inner.delete(hash))
-    }
-
-    fn list(&self, after: Option<BlobHash>, limit: usize) -> BoxFuture<'_, Result<BlobPage, BlobError>> {
-        Box::pin(self.inner.list(after, limit))
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! - `health`, `nodes`, `documents`: what is answered at once.
 //! - `sync`, `why`: which nodes are in step, why not, and writes that wait for other nodes.
-//! - `blobs`, `range`: files and other bytes, streamed in and out.
+//! - `blobs`, `range`, `outgoing`: files and other bytes, streamed in and out.
+//! - `fetches`, `rate`: blobs that are fetched in the background, and how that goes.
 //! - `feed`: document changes in order and without gaps; `sse` and `ws` send it out.
 //! - `params`, `body`, `origin`: what comes in, checked; `dto`, `error`: every JSON shape that goes out.
 //! - `server`, `patience`: connections, their number, and how long they may take.
@@ -16,14 +17,17 @@ mod documents;
 mod dto;
 mod error;
 mod feed;
+mod fetches;
 mod health;
 mod linger;
 mod metrics;
 mod nodes;
 mod origin;
+mod outgoing;
 mod params;
 mod patience;
 mod range;
+mod rate;
 mod server;
 mod sse;
 mod sync;
@@ -37,7 +41,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::{Method, Uri};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use self::server::serve;
@@ -121,6 +125,8 @@ fn routes(room: Room) -> Router {
         .route("/api/v1/blobs", get(blobs::list).post(blobs::add))
         .route("/api/v1/blobs/{hash}", blob)
         .route("/api/v1/blobs/{hash}/status", get(blobs::status))
+        .route("/api/v1/blobs/{hash}/fetch", post(fetches::start).delete(fetches::cancel))
+        .route("/api/v1/blobs/{hash}/progress", get(fetches::progress))
         .route("/api/v1/events", get(sse::events))
         .route("/api/v1/ws", get(ws::upgrade))
         .route("/metrics", get(metrics::metrics))

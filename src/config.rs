@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use peat_mesh_core::NodeName;
+use peat_mesh_core::attachment::Policies;
 use peat_mesh_core::limits;
 use peat_mesh_core::scope::LinkScopes;
 
@@ -52,6 +53,47 @@ pub struct Config {
     /// Memory for documents that are kept loaded because they were changed, in bytes (estimated).
     /// `PEAT_CACHE_BYTES`, default [`CACHE_BYTES_DEFAULT`].
     pub cache_bytes: usize,
+    /// What blobs may take of the disk, in bytes, and of the network, in bytes a second. `PEAT_BLOB_MAX_BYTES` and
+    /// `PEAT_BLOB_BANDWIDTH`, default no limit.
+    pub blob_limits: BlobLimits,
+    /// What is done about blobs that documents name, and those that none names.
+    pub attachments: Attachments,
+}
+
+/// What is done about blobs that documents name, and those that none names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachments {
+    /// When they are fetched, by collection. `PEAT_BLOB_POLICY`, default lazy for all.
+    pub policies: Policies,
+    /// How long a blob stays that nothing refers to, in seconds; 0 for ever. `PEAT_BLOB_GRACE_SECS`, default
+    /// [`BLOB_GRACE_SECS_DEFAULT`].
+    pub grace_secs: u64,
+}
+
+/// How long a blob stays that nothing refers to by default, in seconds: 7 days.
+pub const BLOB_GRACE_SECS_DEFAULT: u64 = 604_800;
+
+impl Default for Attachments {
+    fn default() -> Self {
+        Self { policies: Policies::default(), grace_secs: BLOB_GRACE_SECS_DEFAULT }
+    }
+}
+
+impl Attachments {
+    /// The same time in milliseconds; `None` when nothing is ever dropped.
+    #[must_use]
+    pub fn grace_ms(&self) -> Option<u64> {
+        (self.grace_secs > 0).then(|| self.grace_secs.saturating_mul(1_000))
+    }
+}
+
+/// What blobs may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlobLimits {
+    /// Bytes on the disk, of all blobs; `None` is as much as there is.
+    pub bytes_max: Option<u64>,
+    /// Bytes a second of the network, in each direction; `None` is as much as there is.
+    pub bytes_per_second_max: Option<u64>,
 }
 
 /// Up to so many nodes each connects to all others by default.
@@ -88,6 +130,8 @@ impl Config {
             iroh_bind: vec![loopback],
             max_peers: MAX_PEERS_DEFAULT,
             cache_bytes: CACHE_BYTES_DEFAULT,
+            attachments: Attachments::default(),
+            blob_limits: BlobLimits::default(),
         }
     }
 }

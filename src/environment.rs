@@ -1,6 +1,9 @@
 //! Environment variables to a [`Config`]. Every variable is looked at before anything is reported, and
 //! nothing that is set wrongly falls back to a default.
 
+mod attachments;
+mod blobs;
+mod broker;
 mod federation;
 mod kubernetes;
 mod relays;
@@ -8,13 +11,13 @@ mod relays;
 mod tests;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use peat_mesh_core::NodeName;
 
+pub use self::broker::broker;
 use crate::config::{
     CACHE_BYTES_DEFAULT, Config, DataFolder, LogConfig, LogFormat, MAX_PEERS_DEFAULT, RUST_LOG_DEFAULT,
     Source,
@@ -25,7 +28,7 @@ use crate::relay;
 
 const HOSTNAME_DEFAULT: &str = "peat-mesh-0";
 const DATA_FOLDER_DEFAULT: &str = "/data";
-const BROKER_PORT_DEFAULT: u16 = 8081;
+pub(crate) const BROKER_PORT_DEFAULT: u16 = 8081;
 const IROH_PORT_DEFAULT: u16 = 11204;
 const MAX_PEERS_MIN: usize = 3;
 const MAX_PEERS_MAX: usize = 256;
@@ -269,14 +272,13 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
     let is_wanted = discovery.contains(&Source::Kubernetes);
     let kubernetes = reader.kubernetes(is_wanted, reader.text("PEAT_DISCOVERY").is_none());
     let data_folder = reader.data_folder();
-    let broker_bind = reader
-        .parse("PEAT_BROKER_BIND", "an IP address", "PEAT_BROKER_BIND=0.0.0.0")
-        .unwrap_or(IpAddr::from([127, 0, 0, 1]));
-    let broker_port = reader.port("PEAT_BROKER_PORT", BROKER_PORT_DEFAULT, "PEAT_BROKER_PORT=8081");
+    let (broker_bind, broker_port) = reader.broker();
     let iroh_port = reader.port("PEAT_IROH_BIND_PORT", IROH_PORT_DEFAULT, "PEAT_IROH_BIND_PORT=11204");
     let mdns_interfaces = reader.list("PEAT_MDNS_INTERFACES");
     let max_peers = reader.max_peers();
     let cache_bytes = reader.cache_bytes();
+    let attachments = reader.attachments();
+    let blob_limits = reader.blob_limits();
     if let Err(mut log) = log(strings) {
         reader.mistakes.append(&mut log.0);
     }
@@ -299,6 +301,8 @@ pub fn read(strings: &dyn Strings) -> Result<Config, Mistakes> {
             iroh_bind: Vec::new(),
             max_peers,
             cache_bytes,
+            attachments,
+            blob_limits,
         }),
         _ => Err(Mistakes(reader.mistakes)),
     }

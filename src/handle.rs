@@ -24,7 +24,10 @@ use tokio_util::sync::CancellationToken;
 pub use sync::{Acknowledged, Concern, DocumentSync, SyncState};
 pub(crate) use sync::{Found, Question};
 
-pub use blobs::{Blob, BlobError, BlobHash, BlobHashError, BlobPage, BlobState, Blobs, Content};
+pub use blobs::{
+    Blob, BlobCounts, BlobError, BlobHash, BlobHashError, BlobPage, BlobState, Blobs, Content, FetchStep,
+    Fetching, Holder, Kept, Reading,
+};
 
 /// A running node. Clones are cheap and all speak of the same node.
 #[derive(Clone)]

@@ -34,6 +34,8 @@
 //!     iroh_bind: Vec::new(),
 //!     max_peers: peat_mesh::config::MAX_PEERS_DEFAULT,
 //!     cache_bytes: peat_mesh::config::CACHE_BYTES_DEFAULT,
+//!     blob_limits: Default::default(),
+//!     attachments: Default::default(),
 //! })
 //! .await?;
 //!
@@ -67,6 +69,8 @@
 pub mod blob;
 #[cfg(feature = "broker")]
 pub mod broker;
+#[cfg(feature = "node")]
+pub mod client;
 pub mod config;
 #[cfg(feature = "automerge-backend")]
 pub mod connection;

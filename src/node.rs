@@ -24,6 +24,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use iroh::endpoint::Connection;
 use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::hub::Hub;
 use peat_mesh_core::replica::Replica;
@@ -88,6 +89,7 @@ pub struct Node {
     writer: writer::Writer,
     leave: oneshot::Sender<oneshot::Sender<()>>,
     blobs: blob::Server,
+    keeper: blob::Keeper,
     _stop_on_drop: DropGuard,
 }
 
@@ -107,7 +109,8 @@ impl Node {
         let replica = Replica::new(&*store, rand::random())?.with_cache_bytes(config.cache_bytes);
         debug!(documents = catalog.len(), ms = started.elapsed().as_millis() as u64, "store opened");
 
-        let blobs = blob::open(&folder.join("blobs")).await?;
+        let documents = Arc::clone(&store);
+        let blobs = blob::open(&folder.join("blobs"), documents, config.attachments.clone()).await?;
 
         if !config.is_gateway {
             info!("This node is not in PEAT_GATEWAYS: it leaves PEAT_STATIC_PEERS to those that are");
@@ -121,7 +124,7 @@ impl Node {
             port: config.iroh_port,
             relays: config.relays.clone(),
             external: config.external_addresses.clone(),
-            guests: vec![Guest { alpn: blob::ALPN, connections: blob_connections }],
+            guests: blob_protocols(&blob_connections),
         };
         let rooms = async {
             let network = Network::bind(settings, events).await?;
@@ -136,7 +139,7 @@ impl Node {
             }
         };
         let providers = Arc::new(providers::Connected(network.opener()));
-        let (blob_store, blobs) = blobs.start(providers, asked_for_blobs);
+        let (blob_store, blobs) = blobs.start(providers, asked_for_blobs, config.blob_limits);
         info!(
             iroh_endpoint_id = %identity.endpoint_id().short(),
             "Iroh blob store ready (blobs + automerge sync)"
@@ -166,7 +169,7 @@ impl Node {
             device_id: identity.device_id(),
             started,
             store: Arc::clone(&store),
-            blobs: Arc::new(blob_store),
+            blobs: Arc::new(blob_store.clone()),
             writes: ways.writes,
             changes,
             news: news.clone(),
@@ -176,6 +179,7 @@ impl Node {
             probes: Arc::clone(&probes) as Arc<_>,
             stopping: stopping.clone(),
         });
+        let keeper = blob_store.keep(handle.clone());
         let me = identity.endpoint_id();
         let mut hub = Hub::new(me, catalog, rand::random()).announcing(presence::me(&config, incarnation));
         hub.set_relayed(!config.relays.is_empty());
@@ -199,7 +203,7 @@ impl Node {
         let driver = tokio::spawn(driver.run(connection_events, ways.committed, orders));
         info!(node_id = %identity.name(), device_id = %identity.device_id(), "Mesh started");
         let _stop_on_drop = stop.drop_guard();
-        Ok(Self { handle, driver: Some(driver), writer, leave, blobs, _stop_on_drop })
+        Ok(Self { handle, driver: Some(driver), writer, leave, blobs, keeper, _stop_on_drop })
     }
 
     /// The way to use the node.
@@ -225,6 +229,7 @@ impl Node {
     /// lack within 10 s and are told goodbye.
     pub async fn shutdown(self) {
         self.handle.stopping().cancel();
+        self.keeper.shutdown().await;
         let (done, peers_have_it) = oneshot::channel();
         // A driver that has ended already has nobody to give anything to.
         if self.leave.send(done).is_ok() {
@@ -251,6 +256,15 @@ impl Node {
         self.blobs.shutdown().await;
         info!("Mesh stopped node_id={}", self.handle.name());
     }
+}
+
+/// What peers may speak beside documents.
+fn blob_protocols(connections: &mpsc::Sender<Connection>) -> Vec<Guest> {
+    let guest = |alpn| {
+        let streams_count_max = blob::STREAMS_COUNT_MAX;
+        Guest { alpn, connections: connections.clone(), streams_count_max }
+    };
+    vec![guest(blob::ALPN), guest(blob::FIND_ALPN)]
 }
 
 fn lacks(peer: &Peer) -> bool {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
@@ -36,6 +36,18 @@ pub enum ServiceError {
     },
 }
 
+/// Clients whose connection waits to be taken. The system's own limit may be lower.
+const WAITING_CLIENTS_COUNT_MAX: u32 = 1024;
+
+fn listen(address: SocketAddr) -> io::Result<(SocketAddr, TcpListener)> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As the standard library does, so that a node can start again at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(WAITING_CLIENTS_COUNT_MAX)?;
+    Ok((listener.local_addr()?, listener))
+}
+
 /// A running node with its HTTP API.
 #[derive(Debug)]
 pub struct Service {
@@ -53,12 +65,7 @@ impl Service {
     /// When the node cannot start or the port cannot be bound. Nothing runs then.
     pub async fn start(config: Config, grace: Duration) -> Result<Self, ServiceError> {
         let address = SocketAddr::from((config.broker_bind, config.broker_port));
-        let bind = async {
-            let listener = TcpListener::bind(address).await?;
-            Ok((listener.local_addr()?, listener))
-        };
-        let (address, listener) =
-            bind.await.map_err(|cause: io::Error| ServiceError::Bind { address, cause })?;
+        let (address, listener) = listen(address).map_err(|cause| ServiceError::Bind { address, cause })?;
         let node = Node::start(config).await?;
         let broker = tokio::spawn(broker::serve(listener, node.handle().clone(), grace));
         info!("Broker listening on http://{address}");

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use bytes::Bytes;
 use common::{PATIENCE, TestNode, config, secret};
+use futures_util::StreamExt;
 use peat_mesh::identity::FormationSecret;
 use peat_mesh::relay::{Relay, Settings};
 use serde_json::json;
@@ -101,8 +102,11 @@ async fn peers_without_a_direct_path_stay_on_the_relay() {
     content.send(Ok(Bytes::from(vec![7; 300_000]))).await.unwrap();
     drop(content);
     let (blob, _) = alice.handle().blobs().add(taken, None).await.unwrap();
-    let fetched = tokio::time::timeout(PATIENCE, bob.handle().blobs().fetch(blob.hash)).await;
-    assert_eq!(fetched.unwrap().unwrap().size, 300_000);
+    let opened = tokio::time::timeout(PATIENCE, bob.handle().blobs().open(blob.hash)).await;
+    let reading = opened.unwrap().unwrap();
+    assert_eq!(reading.blob.size, 300_000);
+    let content: Vec<_> = (reading.content)(0..300_000).collect().await;
+    assert_eq!(content.iter().map(|piece| piece.as_ref().unwrap().len()).sum::<usize>(), 300_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

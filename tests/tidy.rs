@@ -32,7 +32,7 @@ fn all(ending: &str) -> Vec<(PathBuf, String)> {
 }
 
 /// The rooms that only `node` and `service` join.
-const ROOMS: [&str; 5] = ["discovery", "connection", "store", "blob", "broker"];
+const ROOMS: [&str; 6] = ["discovery", "connection", "store", "blob", "broker", "client"];
 
 #[test]
 fn rooms_do_not_import_each_other() {

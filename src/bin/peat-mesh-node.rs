@@ -11,7 +11,7 @@ use peat_mesh::environment::{self, Environment};
 use peat_mesh::identity::{FormationSecret, Identity};
 use peat_mesh::relay::Relay;
 use peat_mesh::service::Service;
-use peat_mesh::{demo, telemetry, tls};
+use peat_mesh::{client, demo, telemetry, tls};
 use peat_mesh_core::guard;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
@@ -43,6 +43,8 @@ enum Command {
     },
     /// Run a relay, over which nodes behind NATs reach each other
     Relay,
+    /// Put, get, list and remove blobs (files) of a running node
+    Blob(client::Arguments),
     /// Print a new formation secret
     Secret,
     /// Print the node's name, device id and endpoint id for the present variables
@@ -67,6 +69,8 @@ Environment of `run`:
   PEAT_GATEWAYS          names of the nodes that use PEAT_STATIC_PEERS [all]
   PEAT_LINK_SCOPES       what may cross: \"bravo/*: send=tracks receive=orders; ...\" [everything]
   PEAT_IROH_RELAY_URLS   relays of the formation, https://host:port, separated by commas [none]
+  PEAT_BLOB_POLICY       which files come with their documents: maps=eager,archive=pinned,*=lazy [*=lazy]
+  PEAT_BLOB_GRACE_SECS   how long a file stays that no document names, 0 for ever [604800, 7 days]
   PEAT_LOG_FORMAT        text or json [text]
   RUST_LOG               what the log shows [info,peat_mesh=debug]
 
@@ -101,19 +105,36 @@ fn main() -> ExitCode {
         Err(problem) => {
             // A closed output is no reason to fail once more.
             let _ = problem.print();
-            return if problem.use_stderr() { ExitCode::from(STATUS_USAGE) } else { ExitCode::SUCCESS };
+            return if problem.use_stderr() { ExitCode::from(usage_status()) } else { ExitCode::SUCCESS };
         }
     };
     match arguments.command.unwrap_or(Command::Run) {
         Command::Run => run(),
         Command::Demo { exit } => demo(exit),
         Command::Relay => relay(),
+        Command::Blob(arguments) => blob(arguments),
         Command::Secret => {
             println!("{}", *FormationSecret::generate());
             ExitCode::SUCCESS
         }
         Command::Identity => identity(),
     }
+}
+
+/// The exit status for wrong words: that of programs for files after `blob`.
+fn usage_status() -> u8 {
+    let is_blob = std::env::args_os().nth(1).is_some_and(|word| word == "blob");
+    if is_blob { client::STATUS_USAGE } else { STATUS_USAGE }
+}
+
+fn blob(arguments: client::Arguments) -> ExitCode {
+    on_runtime(async {
+        let mut signals = StopSignals::watch();
+        let stop = async {
+            signals.next().await;
+        };
+        client::run(arguments, &Environment, stop).await
+    })
 }
 
 fn wrong_environment(mistakes: &environment::Mistakes) -> ExitCode {

@@ -1,112 +1,313 @@
-//! How a blob of a peer gets here: the connected peers are asked one after the other, each for what is
-//! missing, and every piece is checked against the hash before it is kept.
+//! How blobs of peers get here. A blob that somebody wants has one [`Job`], which ends when nobody wants it any
+//! more, when it is whole, or when it cannot be had. Whoever wants it holds an [`Interest`].
+//!
+//! - `plan`: which bytes are asked of whom.
+//! - `provider`: a peer that has some of it, and how it does.
+//! - `request`: one part, from one provider.
+//! - `run`: the task that fetches; `parts` and `news` are what happens in it.
 
-use std::time::Duration;
+mod news;
+mod parts;
+mod plan;
+mod provider;
+mod request;
+mod run;
 
-use futures_util::StreamExt;
-use iroh::endpoint::{Connection, VarInt};
-use iroh_blobs::api::remote::GetProgressItem;
-use iroh_blobs::get::GetError;
-use tracing::debug;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::space::LOOK_EVERY_BYTES;
-use super::{Inner, PARTIAL, failed, raw, rpc_failed, tag};
-use crate::handle::{Blob, BlobError, BlobHash, BlobState};
+use bao_tree::ChunkRanges;
+use tokio::sync::{Notify, mpsc, watch};
 
-/// How long a peer may send nothing of what it was asked for.
-const STALL: Duration = Duration::from_secs(30);
-/// Close code for a connection that is no longer needed.
-const GOODBYE: u32 = 0;
+use super::{Inner, space};
+use crate::handle::{BlobError, BlobHash, FetchStep, Fetching};
 
-/// How asking one peer ended.
-enum Answer {
-    /// What was missing has come.
-    All,
-    /// It does not have it.
-    Nothing,
-    /// It began, or was about to, and did not come to the end; in words.
-    Broken(String),
+pub(super) use run::run;
+
+/// Readers are told of so many bytes at a time, and smaller blobs are fetched whole.
+const READABLE_BYTES: u64 = 1024 * 1024;
+/// Jobs that may wait to be begun.
+pub(super) const STARTS_COUNT_MAX: usize = 256;
+
+/// What somebody wants of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// It is to be whole here, however long that takes.
+    Background,
+    /// It is fetched for a peer that has no way to those who have it.
+    Passing,
+    /// It is read. The reader says what it waits for.
+    Reading,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    Whole,
+    NotFound {
+        asked: usize,
+    },
+    Interrupted {
+        reason: String,
+    },
+    Full,
+    Quota {
+        max_bytes: u64,
+    },
+    Store(String),
+    /// Nobody wanted it any more.
+    NotWanted,
+}
+
+impl End {
+    pub(super) fn error(self, hash: BlobHash) -> BlobError {
+        match self {
+            Self::NotFound { asked } => BlobError::NotFound { hash, asked },
+            Self::Interrupted { reason } => BlobError::Interrupted { hash, reason },
+            Self::Full => space::full(),
+            Self::Quota { max_bytes } => BlobError::Quota { max_bytes },
+            Self::Store(reason) => BlobError::Store(reason),
+            Self::NotWanted | Self::Whole => BlobError::Interrupted {
+                hash,
+                reason: "the fetch was ended, by a request or because the blob was deleted".to_owned(),
+            },
+        }
+    }
+
+    fn of(problem: BlobError) -> Self {
+        match problem {
+            BlobError::Full { .. } => Self::Full,
+            BlobError::Quota { max_bytes } => Self::Quota { max_bytes },
+            other => Self::Store(other.to_string()),
+        }
+    }
+}
+
+/// What is here of a blob that is being fetched.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Here {
+    /// Its length, when that is proven.
+    pub(super) size: Option<u64>,
+    /// The chunks that can be read.
+    pub(super) chunks: ChunkRanges,
+    /// Set when the job has ended.
+    pub(super) end: Option<End>,
+}
+
+#[derive(Debug, Default)]
+struct Wants {
+    background: bool,
+    passing: usize,
+    /// What readers wait for, in bytes. One that has not said so waits for the length.
+    readers: HashMap<u64, Option<Range<u64>>>,
+    next_reader: u64,
+    ended: bool,
+}
+
+/// A blob that somebody wants.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) hash: BlobHash,
+    wants: Mutex<Wants>,
+    changed: Notify,
+    pub(super) here: watch::Sender<Here>,
+    progress: watch::Sender<Fetching>,
+}
+
+impl Job {
+    fn new(hash: BlobHash) -> Self {
+        let fetching =
+            Fetching { hash, step: FetchStep::Looking, size: None, have_bytes: 0, from: Vec::new() };
+        Self {
+            hash,
+            wants: Mutex::default(),
+            changed: Notify::new(),
+            here: watch::Sender::default(),
+            progress: watch::Sender::new(fetching),
+        }
+    }
+
+    fn wants(&self) -> MutexGuard<'_, Wants> {
+        self.wants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` when the job has ended.
+    fn add(self: &Arc<Self>, want: Want) -> Option<Interest> {
+        let mut wants = self.wants();
+        if wants.ended {
+            return None;
+        }
+        let reader = wants.next_reader;
+        match want {
+            Want::Background => wants.background = true,
+            Want::Passing => wants.passing += 1,
+            Want::Reading => {
+                wants.next_reader += 1;
+                wants.readers.insert(reader, None);
+            }
+        }
+        drop(wants);
+        self.changed.notify_one();
+        Some(Interest { job: Arc::clone(self), want, reader })
+    }
+
+    /// Ends the job, if nobody wants it any more.
+    fn end_unwanted(&self) -> bool {
+        let mut wants = self.wants();
+        wants.ended = !wants.background && wants.passing == 0 && wants.readers.is_empty();
+        wants.ended
+    }
+
+    fn is_background(&self) -> bool {
+        self.wants().background
+    }
+
+    fn is_read(&self) -> bool {
+        let wants = self.wants();
+        wants.passing > 0 || !wants.readers.is_empty()
+    }
+
+    /// What is wanted of so many bytes (`None` is all of it), and where the first reader waits.
+    fn ranges(&self, size: u64) -> (Option<Vec<Range<u64>>>, u64) {
+        let wants = self.wants();
+        let front = wants.readers.values().flatten().map(|range| range.start).min();
+        // The end proves the length. Of a small blob everything does, at the same price.
+        let is_all = wants.background || wants.passing > 0 || size <= READABLE_BYTES;
+        let of_reader = |range: &Option<Range<u64>>| range.clone().unwrap_or(size.saturating_sub(1)..size);
+        let ranges = (!is_all).then(|| wants.readers.values().map(of_reader).collect());
+        (ranges, front.unwrap_or_default())
+    }
+
+    fn end(&self, end: End) {
+        self.wants().ended = true;
+        let step = match &end {
+            End::Whole => FetchStep::Complete,
+            other => FetchStep::Ended { reason: other.clone().error(self.hash).to_string() },
+        };
+        self.progress.send_modify(|progress| {
+            progress.step = step;
+            progress.from.clear();
+        });
+        self.here.send_modify(|here| here.end = Some(end));
+    }
+}
+
+/// Somebody wants a blob, until this is dropped. One in the background lasts.
+#[derive(Debug)]
+pub(super) struct Interest {
+    pub(super) job: Arc<Job>,
+    want: Want,
+    reader: u64,
+}
+
+impl Interest {
+    /// Says what a reader waits for, in bytes.
+    pub(super) fn read(&self, range: Range<u64>) {
+        let mut wants = self.job.wants();
+        let old = wants.readers.insert(self.reader, Some(range.clone()));
+        drop(wants);
+        if old != Some(Some(range)) {
+            self.job.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        let mut wants = self.job.wants();
+        match self.want {
+            Want::Background => {}
+            Want::Passing => wants.passing -= 1,
+            Want::Reading => {
+                wants.readers.remove(&self.reader);
+            }
+        }
+        drop(wants);
+        self.job.changed.notify_one();
+    }
+}
+
+/// The jobs there are.
+#[derive(Debug)]
+pub(super) struct Jobs {
+    all: Mutex<HashMap<BlobHash, Arc<Job>>>,
+    starts: mpsc::Sender<Arc<Job>>,
+}
+
+impl Jobs {
+    /// With the way to whoever runs them.
+    pub(super) fn new(starts: mpsc::Sender<Arc<Job>>) -> Self {
+        Self { all: Mutex::default(), starts }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<BlobHash, Arc<Job>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, hash: BlobHash) -> Option<Arc<Job>> {
+        self.all().get(&hash).cloned()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all().len()
+    }
+
+    /// Whether some of it comes at the moment.
+    pub(super) fn is_coming(&self, hash: BlobHash) -> bool {
+        self.get(hash).is_some_and(|job| job.progress.borrow().step == FetchStep::Coming)
+    }
+
+    pub(super) fn progress(&self, hash: BlobHash) -> Option<watch::Receiver<Fetching>> {
+        self.get(hash).map(|job| job.progress.subscribe())
+    }
+
+    /// Ends the wish for it in the background. `false` when there was none.
+    pub(super) fn cancel(&self, hash: BlobHash) -> bool {
+        let Some(job) = self.get(hash) else {
+            return false;
+        };
+        let was = std::mem::take(&mut job.wants().background);
+        job.changed.notify_one();
+        was
+    }
+
+    /// Whether somebody reads it, here or at a peer.
+    pub(super) fn is_read(&self, hash: BlobHash) -> bool {
+        self.get(hash).is_some_and(|job| {
+            let wants = job.wants();
+            !wants.ended && (wants.passing > 0 || !wants.readers.is_empty())
+        })
+    }
+
+    fn remove(&self, job: &Arc<Job>) {
+        let mut all = self.all();
+        if all.get(&job.hash).is_some_and(|other| Arc::ptr_eq(other, job)) {
+            all.remove(&job.hash);
+        }
+    }
 }
 
 impl Inner {
-    pub(super) async fn fetch(&self, hash: BlobHash) -> Result<Blob, BlobError> {
-        if let BlobState::Complete { size } = self.state(hash).await? {
-            return Ok(Blob { hash, size });
-        }
-        let turn = self.turn(hash);
-        let _turn = turn.lock().await;
-        let _place = self.fetches.acquire().await.map_err(rpc_failed)?;
-        // Keeps what comes until it has a tag.
-        let _held = self.store.tags().temp_tag(raw(hash)).await.map_err(rpc_failed)?;
-        let mut asked = 0;
-        let mut broken = None;
-        if self.whole(hash).await?.is_none() {
-            for peer in self.providers.peers() {
-                asked += 1;
-                let answer = match self.providers.open(peer).await {
-                    Ok(connection) => self.ask(&connection, hash).await,
-                    Err(reason) => Ok(Answer::Broken(reason)),
-                };
-                match answer? {
-                    Answer::All => break,
-                    Answer::Nothing => {}
-                    Answer::Broken(reason) => {
-                        debug!(%hash, from = %peer.short(), "a fetch broke off: {reason}");
-                        broken = Some(reason);
-                    }
+    /// Takes part in the fetch of a blob, which begins if there is none.
+    pub(super) async fn join(&self, hash: BlobHash, want: Want) -> Result<Interest, BlobError> {
+        let (interest, new) = {
+            let mut all = self.jobs.all();
+            match all.get(&hash).and_then(|job| job.add(want)) {
+                Some(interest) => (interest, None),
+                None => {
+                    let job = Arc::new(Job::new(hash));
+                    let stopping = || BlobError::Store("this node is shutting down".to_owned());
+                    let interest = job.add(want).ok_or_else(stopping)?;
+                    all.insert(hash, Arc::clone(&job));
+                    (interest, Some(job))
                 }
-            }
-        }
-        match (self.whole(hash).await?, broken) {
-            (Some(_), _) => Ok(self.keep(hash).await?.0),
-            (None, Some(reason)) => Err(BlobError::Interrupted { hash, reason }),
-            (None, None) => Err(BlobError::NotFound { hash, asked }),
-        }
-    }
-
-    async fn ask(&self, connection: &Connection, hash: BlobHash) -> Result<Answer, BlobError> {
-        self.space.check(0)?;
-        let mut progress = Box::pin(self.store.remote().fetch(connection.clone(), raw(hash)).stream());
-        let mut looked_at = None;
-        let answer = loop {
-            let Ok(item) = tokio::time::timeout(STALL, progress.next()).await else {
-                break Answer::Broken(format!("it sent nothing for {} s", STALL.as_secs()));
-            };
-            match item {
-                Some(GetProgressItem::Progress(bytes)) => {
-                    if looked_at.is_none() {
-                        self.store.tags().set(tag(PARTIAL, hash), raw(hash)).await.map_err(failed)?;
-                    }
-                    if bytes >= looked_at.unwrap_or_default() + LOOK_EVERY_BYTES || looked_at.is_none() {
-                        looked_at = Some(bytes);
-                        self.space.check(0)?;
-                    }
-                }
-                Some(GetProgressItem::Done(stats)) => {
-                    debug!(%hash, bytes = stats.payload_bytes_read, "fetched what was missing of a blob");
-                    break Answer::All;
-                }
-                Some(GetProgressItem::Error(problem)) => break self.failed_answer(connection, &problem)?,
-                None => break Answer::Broken("it ended without a result".to_owned()),
             }
         };
-        drop(progress);
-        connection.close(VarInt::from_u32(GOODBYE), b"");
-        Ok(answer)
-    }
-
-    fn failed_answer(&self, connection: &Connection, problem: &GetError) -> Result<Answer, BlobError> {
-        if let Some(reason) = connection.close_reason() {
-            return Ok(Answer::Broken(reason.to_string()));
+        if let Some(job) = new {
+            let stopping = |_| BlobError::Store("this node is shutting down".to_owned());
+            self.jobs.starts.send(job).await.map_err(stopping)?;
         }
-        match problem {
-            GetError::LocalFailure { .. } | GetError::IrpcSend { .. } => {
-                self.space.check(0)?;
-                Err(BlobError::Store(format!("{problem:#}")))
-            }
-            // Where the length should be there is an end.
-            GetError::AtBlobHeaderNext { .. } => Ok(Answer::Nothing),
-            other => Ok(Answer::Broken(format!("{other:#}"))),
-        }
+        Ok(interest)
     }
 }

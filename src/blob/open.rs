@@ -6,12 +6,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use iroh_blobs::Hash;
+use iroh_blobs::api::blobs::BlobStatus;
 use iroh_blobs::store::fs::FsStore;
 use iroh_blobs::store::fs::options::Options;
+use peat_mesh_core::store::Store;
 use tracing::debug;
 
-use super::{Opened, collect, leftovers};
+use super::references::References;
+use super::{Opened, PARTIAL, WHOLE, collect, leftovers, rpc_failed};
+use crate::config::Attachments;
+use crate::handle::{BlobError, BlobHash};
 
 /// The store's index, within the folder.
 const INDEX: &str = "blobs.db";
@@ -44,10 +50,26 @@ pub enum OpenError {
         /// The cause in words.
         reason: String,
     },
+    /// The index of what documents name cannot be opened.
+    #[error(
+        "the index of the blobs that documents name, {}, cannot be opened: {reason}. Move it away: it is made anew \
+         from the documents, and only blobs that are pinned and that no document names any more lose their pin",
+        path.display()
+    )]
+    References {
+        /// The file.
+        path: PathBuf,
+        /// The cause in words.
+        reason: String,
+    },
 }
 
 /// The lock of the document store, which is opened first, keeps a second process out.
-pub(super) async fn open(folder: &Path) -> Result<Opened, OpenError> {
+pub(super) async fn open(
+    folder: &Path,
+    documents: Arc<dyn Store>,
+    attachments: Attachments,
+) -> Result<Opened, OpenError> {
     let (collector, gc, tagging) = collect::pair();
     let options = Options { gc: Some(gc), ..Options::new(folder) };
     let paths = options.path.clone();
@@ -59,6 +81,7 @@ pub(super) async fn open(folder: &Path) -> Result<Opened, OpenError> {
     if removed > 0 {
         debug!(files = removed, "removed what uploads that broke off have left");
     }
+    let references = References::open(folder, documents, attachments)?;
     let store = FsStore::load_with_opts(folder.join(INDEX), options).await;
     let broken = |reason| OpenError::Store { path: folder.to_owned(), reason };
     let store = store.map_err(|problem| broken(format!("{problem:#}")))?;
@@ -68,5 +91,27 @@ pub(super) async fn open(folder: &Path) -> Result<Opened, OpenError> {
     if removed > 0 {
         debug!(files = removed, "removed files of blobs that the index does not know");
     }
-    Ok(Opened { store, folder: folder.to_owned(), paths, collector, tagging: Arc::clone(&tagging) })
+    let held = held(&store).await.map_err(|problem| broken(problem.to_string()))?;
+    let (folder, tagging) = (folder.to_owned(), Arc::clone(&tagging));
+    Ok(Opened { held, store, folder, paths, collector, tagging, references })
+}
+
+/// The blobs with a tag, and how many bytes of them are here.
+async fn held(store: &FsStore) -> Result<Vec<(BlobHash, u64)>, BlobError> {
+    let mut held = Vec::new();
+    for (prefix, is_whole) in [(WHOLE, true), (PARTIAL, false)] {
+        let tags = store.tags().list_prefix(prefix).await.map_err(rpc_failed)?;
+        for tag in tags.collect::<Vec<_>>().await {
+            let hash = tag.map_err(rpc_failed)?.hash;
+            let bytes = match store.status(hash).await.map_err(rpc_failed)? {
+                BlobStatus::Complete { size } => size,
+                BlobStatus::Partial { .. } if !is_whole => {
+                    store.observe(hash).await.map_err(super::failed)?.total_bytes()
+                }
+                _ => continue,
+            };
+            held.push((BlobHash(*hash.as_bytes()), bytes));
+        }
+    }
+    Ok(held)
 }

@@ -12,7 +12,7 @@ use iroh_blobs::store::fs::options::{InlineOptions, PathOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use super::leftovers::{Finishing, Leftovers};
-use super::space::LOOK_EVERY_BYTES;
+use super::space::{LOOK_EVERY_BYTES, Reservation};
 use super::{Inner, failed, store_hash};
 use crate::handle::{Blob, BlobError, BlobHash};
 
@@ -24,7 +24,9 @@ struct Source {
     content: mpsc::Receiver<io::Result<Bytes>>,
     inner: Arc<Inner>,
     bytes: u64,
-    looked_at: u64,
+    /// Room for what has come, and for a little more.
+    room: Reservation,
+    room_bytes: u64,
     broken: Option<oneshot::Sender<BlobError>>,
     finishing: Arc<Mutex<Option<Finishing>>>,
 }
@@ -34,11 +36,12 @@ impl Source {
         match self.content.recv().await {
             Some(Ok(piece)) => {
                 self.bytes += piece.len() as u64;
-                if self.bytes - self.looked_at >= LOOK_EVERY_BYTES {
-                    self.looked_at = self.bytes;
-                    if let Err(problem) = self.inner.space.check(0) {
+                if self.bytes > self.room_bytes {
+                    let more = self.bytes - self.room_bytes + LOOK_EVERY_BYTES;
+                    if let Err(problem) = self.room.grow(more) {
                         return self.fall_silent(problem).await;
                     }
+                    self.room_bytes += more;
                 }
                 Some((Ok(piece), self))
             }
@@ -66,7 +69,8 @@ impl Inner {
         content: mpsc::Receiver<io::Result<Bytes>>,
         size: Option<u64>,
     ) -> Result<(Blob, bool), BlobError> {
-        self.space.check(size.unwrap_or_default())?;
+        let room_bytes = size.unwrap_or_default();
+        let room = self.space.reserve(room_bytes)?;
         let running = self.leftovers.begin();
         let finishing = Arc::default();
         let (broken, is_broken) = oneshot::channel();
@@ -74,7 +78,8 @@ impl Inner {
             content,
             inner: Arc::clone(self),
             bytes: 0,
-            looked_at: 0,
+            room,
+            room_bytes,
             broken: Some(broken),
             finishing: Arc::clone(&finishing),
         };

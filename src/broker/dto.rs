@@ -1,5 +1,7 @@
 //! The JSON shapes of the API, and nothing else. Core types change freely; these change with `docs/http.md`.
 
+mod fetch;
+mod kept;
 mod sync;
 mod topology;
 
@@ -12,6 +14,8 @@ use peat_mesh_core::io::Event;
 use peat_mesh_core::store::{self, Action, Origin, StoredDocument};
 use serde::Serialize;
 
+pub(super) use self::fetch::{BlobAnswer, BlobHolder, Fetch, Progress};
+pub(super) use self::kept::BlobKept;
 pub(super) use self::sync::{Acknowledged, Holders, Sync};
 pub(super) use self::topology::{FormationNews, Topology};
 
@@ -266,11 +270,7 @@ pub(super) struct BlobStatus {
 
 impl BlobStatus {
     pub(super) fn new(hash: handle::BlobHash, state: handle::BlobState) -> Self {
-        let (state, size, have_bytes) = match state {
-            handle::BlobState::Complete { size } => ("complete", Some(size), size),
-            handle::BlobState::Partial { size, have_bytes } => ("partial", size, have_bytes),
-            handle::BlobState::Absent => ("absent", None, 0),
-        };
+        let (state, size, have_bytes) = fetch::parts(state);
         Self { hash: hash.to_string(), state, size, have_bytes }
     }
 }

@@ -12,7 +12,7 @@ use peat_mesh_core::{DocId, document::ParseError};
 use super::blobs::BODY_STALL_SECS_MAX;
 use super::body::BODY_READ_SECS_MAX;
 use super::dto;
-use crate::handle::{BlobError, RequestError};
+use crate::handle::{BlobError, BlobHash, RequestError};
 
 /// After how many seconds a client that met a full node should try again.
 const RETRY_AFTER_SECS: u16 = 1;
@@ -56,6 +56,8 @@ pub(super) enum ApiError {
     BodyStalled,
     #[error(transparent)]
     Blob(#[from] BlobError),
+    #[error("no fetch of blob {hash} is under way; POST /api/v1/blobs/{hash}/fetch starts one")]
+    NoFetch { hash: BlobHash },
     #[error("this node has too many {what} at the moment; try again in a second")]
     Busy { what: &'static str },
     #[error(transparent)]
@@ -76,7 +78,9 @@ impl ApiError {
             }
             Self::Parse(_) => StatusCode::BAD_REQUEST,
             Self::ForeignOrigin { .. } => StatusCode::FORBIDDEN,
-            Self::NoRoute { .. } | Self::NoDocument { .. } | Self::NoPeer { .. } => StatusCode::NOT_FOUND,
+            Self::NoRoute { .. } | Self::NoDocument { .. } | Self::NoPeer { .. } | Self::NoFetch { .. } => {
+                StatusCode::NOT_FOUND
+            }
             Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoSuchRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Blob(problem) => blob_status(problem),
@@ -95,7 +99,7 @@ fn blob_status(problem: &BlobError) -> StatusCode {
     match problem {
         BlobError::NotFound { .. } | BlobError::NotHere { .. } => StatusCode::NOT_FOUND,
         BlobError::InFetch { .. } => StatusCode::CONFLICT,
-        BlobError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        BlobError::Full { .. } | BlobError::Quota { .. } => StatusCode::INSUFFICIENT_STORAGE,
         BlobError::Source(_) => StatusCode::BAD_REQUEST,
         BlobError::Interrupted { .. } => StatusCode::BAD_GATEWAY,
         BlobError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -18,7 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::error::ApiError;
-use crate::handle::{Handle, Peer};
+use crate::handle::{BlobCounts, Handle, Peer};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Peers that get numbers of their own; those with a connection first.
@@ -55,6 +55,8 @@ pub(super) async fn metrics(State(handle): State<Handle>) -> Result<Response, Ap
     peers(&handle.peers(), registry.sub_registry_with_prefix("peer"));
     faults(&handle.faults(), registry.sub_registry_with_prefix("mesh"));
     formation(&handle.topology(), registry.sub_registry_with_prefix("formation"));
+
+    blobs(&handle.blobs().counts(), registry.sub_registry_with_prefix("blob"));
 
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -154,4 +156,31 @@ fn resident_bytes() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+fn blobs(counts: &BlobCounts, registry: &mut Registry) {
+    let gauge = |number: u64| ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
+    registry.register("blobs", "Blobs on this node, parts of some included", gauge(counts.blobs));
+    registry.register_with_unit(
+        "stored",
+        "Bytes that blobs take on the disk",
+        Unit::Bytes,
+        gauge(counts.bytes),
+    );
+    if let Some(max) = counts.bytes_max {
+        let help = "Bytes that blobs may take on the disk (PEAT_BLOB_MAX_BYTES)";
+        registry.register_with_unit("stored_max", help, Unit::Bytes, gauge(max));
+    }
+    registry.register("fetches", "Blobs that are being fetched or waited for", gauge(counts.fetches));
+    registry.register("damaged", "Blobs that are damaged on the disk of this node", gauge(counts.damaged));
+    let repaired = ConstCounter::new(counts.repaired);
+    registry.register("repaired", "Damaged blobs that were mended with the bytes of a peer", repaired);
+    let collected = ConstCounter::new(counts.collected);
+    registry.register("collected", "Blobs that were dropped because nothing referred to them", collected);
+    let collected = ConstCounter::new(counts.collected_bytes);
+    registry.register_with_unit("collected", "Bytes of such blobs", Unit::Bytes, collected);
+    let sent = ConstCounter::new(counts.sent_bytes);
+    registry.register_with_unit("sent", "Bytes of blobs sent to peers", Unit::Bytes, sent);
+    let received = ConstCounter::new(counts.received_bytes);
+    registry.register_with_unit("received", "Bytes of blobs that came from peers", Unit::Bytes, received);
 }

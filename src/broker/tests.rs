@@ -1,5 +1,6 @@
 //! The room from outside: requests to the router, and streams over real sockets.
 
+mod blobs;
 mod errors;
 mod feed;
 mod rig;

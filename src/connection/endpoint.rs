@@ -20,8 +20,9 @@ const KEEP_ALIVE_MS: u64 = 1_000;
 /// smallest size. The QUIC library gives up a connection whose stream has more than 1,024 holes, which a
 /// larger window reaches when a busy machine drops packets.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1200;
-/// What one connection may have on its way from this node, in bytes.
-const SEND_WINDOW_BYTES: u64 = 2 * 1024 * 1024;
+/// What one connection may have on its way from this node, in bytes: as much as a peer takes on the streams of a
+/// connection for blobs.
+const SEND_WINDOW_BYTES: u64 = 4 * STREAM_WINDOW_BYTES as u64;
 
 /// Why the endpoint could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +60,7 @@ pub(super) async fn bind(settings: &Settings, relays: &[RelayUrl]) -> Result<End
         .dns_resolver(resolver::system())
         .clear_address_lookup()
         .net_report_config(probes)
-        .transport_config(transport())
+        .transport_config(transport(1))
         .clear_ip_transports();
     if settings.bind.is_empty() {
         let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
@@ -76,14 +77,15 @@ pub(super) async fn bind(settings: &Settings, relays: &[RelayUrl]) -> Result<End
     builder.bind().await.map_err(|problem| wrong(super::n0_chain(&problem)))
 }
 
-fn transport() -> QuicTransportConfig {
+/// How a connection behaves on which so many streams may fill their windows.
+pub(super) fn transport(full_streams: u32) -> QuicTransportConfig {
     QuicTransportConfig::builder()
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS_MAX))))
         .keep_alive_interval(Duration::from_millis(KEEP_ALIVE_MS))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(full_streams.saturating_mul(STREAM_WINDOW_BYTES)))
         .send_window(SEND_WINDOW_BYTES)
-        // One stream of frames in both directions is all there is; blobs are asked for one after the other.
+        // One stream of frames in both directions is all that members need; guests are given more.
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)

@@ -9,20 +9,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use iroh::endpoint::Connection;
+use iroh::endpoint::{ConnectOptions, Connection, VarInt};
 use iroh::{Endpoint, RelayUrl};
 use peat_mesh_core::EndpointId;
+use peat_mesh_core::presence::Measure;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::handshake::HandshakeError;
 use super::live::Live;
-use super::{DIAL_MS_MAX, Shared, handshake, peer};
+use super::{DIAL_MS_MAX, Shared, endpoint, handshake, peer};
 
 /// Connections of other protocols that one peer may have here at once.
 const PEER_CONNECTIONS_COUNT_MAX: usize = 8;
 /// Connections of other protocols over all peers.
-const CONNECTIONS_COUNT_MAX: usize = 64;
+const CONNECTIONS_COUNT_MAX: usize = 128;
+/// Streams of one connection that may fill their windows at once.
+const FULL_STREAMS_COUNT: u32 = 4;
 /// How long a connection may be ahead of the proof that its peer is just giving, in milliseconds.
 const AHEAD_MS_MAX: u64 = 1_000;
 
@@ -33,6 +36,8 @@ pub struct Guest {
     pub alpn: &'static [u8],
     /// Where connections of admitted peers go. What does not fit is closed.
     pub connections: mpsc::Sender<Connection>,
+    /// Streams that a peer may have open on one of them.
+    pub streams_count_max: u32,
 }
 
 /// The protocols, and how many connections they have.
@@ -96,6 +101,9 @@ pub(super) async fn receive(shared: &Shared, connection: &Connection) -> Result<
     let guests = &shared.guests;
     let place = guests.place(peer).ok_or(HandshakeError::TooMany)?;
     let guest = guests.all.iter().find(|guest| guest.alpn == connection.alpn());
+    if let Some(guest) = guest {
+        connection.set_max_concurrent_bi_streams(VarInt::from_u32(guest.streams_count_max));
+    }
     let sent = guest.map(|guest| guest.connections.try_send(connection.clone()));
     if !matches!(sent, Some(Ok(()))) {
         return Err(HandshakeError::TooMany);
@@ -135,6 +143,12 @@ impl Opener {
         self.live.peers()
     }
 
+    /// What was measured on the way to one of them.
+    #[must_use]
+    pub fn measure(&self, peer: EndpointId) -> Measure {
+        self.live.measure(peer).unwrap_or_default()
+    }
+
     /// Opens a connection to one of them.
     ///
     /// # Errors
@@ -145,8 +159,13 @@ impl Opener {
         }
         let address = super::ways_to(&self.relays, peer, self.live.address(peer).into_iter().collect())?;
         let time = Duration::from_millis(DIAL_MS_MAX);
-        let opened = tokio::time::timeout(time, self.endpoint.connect(address, alpn)).await;
-        let opened = opened.map_err(|_| "no answer in time".to_owned())?;
-        opened.map_err(|problem| handshake::in_words(&super::n0_chain(&problem)))
+        let options = ConnectOptions::new().with_transport_config(endpoint::transport(FULL_STREAMS_COUNT));
+        let opening = async {
+            let in_words = |problem: String| handshake::in_words(&problem);
+            let connecting = self.endpoint.connect_with_opts(address, alpn, options).await;
+            let connecting = connecting.map_err(|problem| in_words(super::n0_chain(&problem)))?;
+            connecting.await.map_err(|problem| in_words(super::n0_chain(&problem)))
+        };
+        tokio::time::timeout(time, opening).await.map_err(|_| "no answer in time".to_owned())?
     }
 }

@@ -107,6 +107,12 @@ impl Live {
         self.with(|table| table.connections.values().find(is_meant)?.measure.address)
     }
 
+    /// What was measured on the way to a peer.
+    pub(super) fn measure(&self, peer: EndpointId) -> Option<Measure> {
+        let is_meant = |entry: &&Entry| entry.peer() == peer;
+        self.with(|table| Some(table.connections.values().find(is_meant)?.measure.clone()))
+    }
+
     /// All admitted connections.
     pub(super) fn connections(&self) -> Vec<(ConnId, Connection)> {
         let pair = |(conn, entry): (&ConnId, &Entry)| (*conn, entry.connection.clone());

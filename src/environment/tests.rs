@@ -74,6 +74,25 @@ fn memory_for_documents_is_a_number_of_bytes() {
 }
 
 #[test]
+fn what_is_done_about_blobs_is_read_and_every_mistake_is_told() {
+    let defaults = read(&with(&[])).unwrap().attachments;
+    assert_eq!((defaults.policies.to_string().as_str(), defaults.grace_secs), ("*=lazy", 604_800));
+    let set = [("PEAT_BLOB_POLICY", "maps=eager, archive=pinned"), ("PEAT_BLOB_GRACE_SECS", "0")];
+    let set = read(&with(&set)).unwrap().attachments;
+    assert_eq!(set.policies.to_string(), "archive=pinned,maps=eager,*=lazy");
+    assert_eq!((set.grace_secs, set.grace_ms()), (0, None));
+    let wrong = [("PEAT_BLOB_POLICY", "maps=now,a b=lazy,x"), ("PEAT_BLOB_GRACE_SECS", "a week")];
+    let lines: Vec<_> = read(&with(&wrong)).unwrap_err().0.iter().map(ToString::to_string).collect();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    for (line, told) in
+        lines.iter().zip(["\"now\" is none of lazy, eager, pinned", "' '", "no equals sign", "from 0"])
+    {
+        assert!(line.contains(told) && line.contains("Example: PEAT_BLOB_"), "{line}");
+    }
+    assert!(read(&with(&[("PEAT_BLOB_GRACE_SECS", "3153600001")])).is_err());
+}
+
+#[test]
 fn static_discovery_is_added_when_there_are_static_peers() {
     let config = read(&with(&[("PEAT_STATIC_PEERS", "b@127.0.0.1:1")])).unwrap();
     assert_eq!(config.discovery, [Source::Mdns, Source::Static]);

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use tokio::sync::mpsc;
+use peat_mesh_core::EndpointId;
+use tokio::sync::{mpsc, watch};
 
 /// The name of a blob: BLAKE3 of its content. As text it is 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +73,109 @@ pub enum BlobState {
     Absent,
 }
 
+/// How a fetch is going.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetching {
+    /// The blob.
+    pub hash: BlobHash,
+    /// What is being done.
+    pub step: FetchStep,
+    /// Its length in bytes, as far as it is known.
+    pub size: Option<u64>,
+    /// Bytes of it that are here.
+    pub have_bytes: u64,
+    /// The peers that it comes from now, and how many bytes each has sent in this fetch.
+    pub from: Vec<(EndpointId, u64)>,
+}
+
+/// Where a fetch is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchStep {
+    /// Peers are asked who has it.
+    Looking,
+    /// It comes.
+    Coming,
+    /// Nobody has it, or all of them broke off: asked again after a while.
+    Waiting {
+        /// Why, in words.
+        reason: String,
+    },
+    /// It is whole here. The last step.
+    Complete,
+    /// It was given up. The last step.
+    Ended {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+impl FetchStep {
+    /// Whether no other step follows.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Complete | Self::Ended { .. })
+    }
+}
+
+/// What a peer says that it has of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// The peer.
+    pub peer: EndpointId,
+    /// How much.
+    pub state: BlobState,
+}
+
+/// What blobs take now, and what has happened since the node started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlobCounts {
+    /// Blobs on this node, parts of some included.
+    pub blobs: u64,
+    /// Bytes that they take.
+    pub bytes: u64,
+    /// Bytes that all blobs may take; `None` is as much as there is.
+    pub bytes_max: Option<u64>,
+    /// Blobs that are being fetched or waited for.
+    pub fetches: u64,
+    /// Blobs that are known to be damaged.
+    pub damaged: u64,
+    /// Blobs that were damaged and have been mended.
+    pub repaired: u64,
+    /// Blobs that were dropped because nothing referred to them …
+    pub collected: u64,
+    /// … and their bytes.
+    pub collected_bytes: u64,
+    /// Bytes of blobs that peers were sent.
+    pub sent_bytes: u64,
+    /// Bytes of blobs that came from peers.
+    pub received_bytes: u64,
+}
+
+/// A blob that can be read, whole here or still on its way.
+pub struct Reading {
+    /// Which.
+    pub blob: Blob,
+    /// Gives these bytes of it, each piece checked against the hash. What is not here yet is waited for.
+    pub content: Box<dyn FnOnce(Range<u64>) -> Content + Send>,
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading").field("blob", &self.blob).finish_non_exhaustive()
+    }
+}
+
+/// What keeps a blob on this node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Documents of this node that name it.
+    pub references: u64,
+    /// Whether it is kept until somebody deletes it, since a document of a pinned collection names or named it.
+    pub pinned: bool,
+    /// In how many milliseconds at the earliest it is dropped, when it is here and nothing keeps it.
+    pub collected_in_ms: Option<u64>,
+}
+
 /// A part of the list of blobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobPage {
@@ -124,6 +228,15 @@ pub enum BlobError {
         /// Bytes that blobs leave free.
         reserve_bytes: u64,
     },
+    /// Blobs would take more than they may.
+    #[error(
+        "blobs may take {max_bytes} bytes on this node (PEAT_BLOB_MAX_BYTES), and this one does not fit any more; \
+         delete some, or raise the limit"
+    )]
+    Quota {
+        /// Bytes that all blobs of this node may take.
+        max_bytes: u64,
+    },
     /// What was to be stored did not come to its end.
     #[error("the content of the blob broke off: {0}")]
     Source(String),
@@ -153,12 +266,31 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// What is here of a blob.
     fn state(&self, hash: BlobHash) -> BoxFuture<'_, Result<BlobState, BlobError>>;
 
-    /// Makes sure that a blob is whole on this node: fetches what is missing from connected peers. When the
-    /// future is dropped, what has come is kept.
-    fn fetch(&self, hash: BlobHash) -> BoxFuture<'_, Result<Blob, BlobError>>;
+    /// Who of the connected peers has how much of a blob; those that do not answer within a second are left out.
+    fn holders(&self, hash: BlobHash) -> BoxFuture<'_, Vec<Holder>>;
 
-    /// These bytes of a blob that is whole here. Each piece is checked against the hash.
-    fn read(&self, hash: BlobHash, range: Range<u64>) -> Content;
+    /// Fetches a blob in the background: until it is whole here, [cancelled](Self::cancel) or deleted, also after a
+    /// restart of the node. While nobody has it, it is looked for again and again.
+    fn request(&self, hash: BlobHash) -> BoxFuture<'_, Result<BlobState, BlobError>>;
+
+    /// Ends a fetch in the background; what has come is kept. `false` when there was none.
+    fn cancel(&self, hash: BlobHash) -> BoxFuture<'_, Result<bool, BlobError>>;
+
+    /// How the fetch of a blob is going, while there is one.
+    fn progress(&self, hash: BlobHash) -> Option<watch::Receiver<Fetching>>;
+
+    /// Opens a blob for reading. What is missing of it is fetched from peers while it is read; when nobody reads it any
+    /// more, what has come is kept.
+    fn open(&self, hash: BlobHash) -> BoxFuture<'_, Result<Reading, BlobError>>;
+
+    /// What keeps a blob here.
+    fn kept(&self, hash: BlobHash) -> BoxFuture<'_, Result<Kept, BlobError>>;
+
+    /// Whether bytes of it on this node's disk are known not to be those that were written.
+    fn is_damaged(&self, hash: BlobHash) -> bool;
+
+    /// What blobs take now, and what has happened since the node started.
+    fn counts(&self) -> BlobCounts;
 
     /// Drops what is here of a blob. `false` when there was nothing.
     fn delete(&self, hash: BlobHash) -> BoxFuture<'_, Result<bool, BlobError>>;

@@ -189,6 +189,23 @@ impl Store for RedbStore {
         })
     }
 
+    fn visit_documents(
+        &self,
+        docs: &[&DocId],
+        visit: &mut dyn FnMut(usize, Option<StoredDocument>),
+    ) -> Result<(), StoreError> {
+        self.with(&|| "read documents that have changed".to_owned(), |database| {
+            let table = database.begin_read()?.open_table(JSON)?;
+            for (place, doc) in docs.iter().enumerate() {
+                let packed = table.get(doc.as_str())?;
+                let document =
+                    packed.map(|packed| tables::unpack_json((*doc).clone(), packed.value())).transpose()?;
+                visit(place, document);
+            }
+            Ok(())
+        })
+    }
+
     fn chunks(&self, doc: &DocId) -> Result<Vec<Bytes>, StoreError> {
         self.with(&|| format!("read the chunks of {doc}"), |database| {
             let table = database.begin_read()?.open_table(CHUNKS)?;

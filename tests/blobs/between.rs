@@ -81,27 +81,49 @@ fn a_fetch_that_broke_off_goes_on_where_it_was() {
     let (alice, bob) = pair.serve();
     let bytes = content(5, SIZE as usize);
     let hash = add(&alice, &bytes);
-    thread::scope(|scope| {
-        let reading = scope.spawn(|| get(&bob, &hash));
-        until("a part of the blob is here", || {
-            status(&bob, &hash)["have_bytes"].as_u64().unwrap() > 4 * 1024 * 1024
-        });
-        alice.kill();
-        assert!(reading.join().unwrap().error(502).contains("ask again"));
-    });
+    let part = 8 * 1024 * 1024;
+    // The content comes before all of it is there.
+    let mut http = bob.http();
+    http.send_head("GET", &format!("/api/v1/blobs/{hash}"), "").unwrap();
+    assert_eq!(http.answer_head().unwrap().0, 200);
+    until("a part of the blob is here", || status(&bob, &hash)["have_bytes"].as_u64().unwrap() > part);
+    alice.kill();
+    bob.kill();
+    drop(http);
+
+    // The part is still there after a restart of both.
+    let bob = pair.bob.serve();
     let broken = status(&bob, &hash);
+    // What is here can be read without anybody else.
+    let first = ask(&bob, "GET", &format!("/{hash}"), "range: bytes=1-70000\r\n");
+    assert!(first.status == 206 && first.body == bytes[1..=70_000], "{}", first.status);
+    let alice = pair.alice.serve();
+    alice.connected_to("bob");
     let have = broken["have_bytes"].as_u64().unwrap();
     assert_eq!(broken["state"], "partial", "{broken}");
     assert!(have > 0 && have < SIZE, "{broken}");
-
-    // The part is still there after a restart of the one that has it.
-    bob.stop();
-    let (alice, bob) = pair.serve();
-    assert_eq!(state(&bob, &hash), "partial");
     assert!(get(&bob, &hash).body == bytes);
     let line = bob.line_with("fetched what was missing of a blob");
     let (_, fetched) = line.split_once("bytes=").unwrap();
     let fetched: u64 = fetched.split(' ').next().unwrap().parse().unwrap();
     assert!(fetched <= SIZE - have, "{line}; it had {have} of {SIZE}");
     drop(alice);
+}
+
+#[test]
+fn a_reader_goes_on_when_the_only_provider_comes_back() {
+    let pair = Pair::new();
+    let (alice, bob) = pair.serve();
+    let bytes = content(6, 64 * 1024 * 1024);
+    let hash = add(&alice, &bytes);
+    let answer = thread::scope(|scope| {
+        let reading = scope.spawn(|| get(&bob, &hash));
+        until("a part of the blob is here", || status(&bob, &hash)["have_bytes"].as_u64().unwrap() > 1 << 20);
+        alice.kill();
+        let alice = pair.alice.serve();
+        let answer = reading.join().unwrap();
+        drop(alice);
+        answer
+    });
+    assert!(answer.body == bytes, "{} of {} bytes", answer.body.len(), bytes.len());
 }

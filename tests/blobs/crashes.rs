@@ -95,3 +95,28 @@ fn a_folder_of_blobs_that_cannot_be_opened_is_named_with_what_to_do() {
         assert_eq!(left, b"this is something else");
     }
 }
+
+#[test]
+fn of_a_thousand_small_uploads_at_once_every_answered_one_is_there_after_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Setup::node("n", folder.path());
+    let node = setup.serve();
+    let sent: Vec<Vec<u8>> = (0..1_000).map(|seed| content(seed, 1 + seed as usize * 37)).collect();
+    let gate = std::sync::Barrier::new(sent.len());
+    std::thread::scope(|scope| {
+        for bytes in &sent {
+            let (node, gate) = (&node, &gate);
+            scope.spawn(move || {
+                gate.wait();
+                let answer = node.http().exchange("POST", "/api/v1/blobs", "", bytes).unwrap();
+                assert_eq!(answer.status, 201, "{answer:?}");
+                assert_eq!(answer.json()["hash"], hash(bytes));
+            });
+        }
+    });
+    node.kill();
+    let node = setup.serve();
+    for bytes in &sent {
+        assert!(get(&node, &hash(bytes)).body == *bytes, "{} bytes", bytes.len());
+    }
+}

@@ -6,8 +6,10 @@
 #[path = "../common/process.rs"]
 mod common;
 
+mod background;
 mod between;
 mod crashes;
 mod disk;
 mod local;
+mod mesh;
 mod rig;

@@ -6,6 +6,7 @@ use iroh_blobs::get::request::get_blob;
 use iroh_blobs::protocol::{ChunkRangesSeq, PushRequest};
 use iroh_blobs::store::mem::MemStore;
 use iroh_blobs::{ALPN, Hash};
+use peat_mesh::blob::FIND_ALPN;
 use peat_mesh_core::catalog::Summary;
 use peat_mesh_core::wire::Frame;
 
@@ -38,10 +39,12 @@ async fn a_stranger_that_knows_the_hash_of_a_blob_gets_nothing() {
         Raw::member(&secret(1), "carol").await,
     ];
     for stranger in &strangers {
-        let connection = stranger.dial_with(&honest.victim, ALPN).await.unwrap();
-        assert_eq!(get(&connection, hash).await, None);
-        let (code, reason) = closed(&connection, HANDSHAKE_PATIENCE).await;
-        assert_eq!((code, &*reason), (NO_MEMBER, "not a member"));
+        for alpn in [ALPN, FIND_ALPN] {
+            let connection = stranger.dial_with(&honest.victim, alpn).await.unwrap();
+            assert_eq!(get(&connection, hash).await, None);
+            let (code, reason) = closed(&connection, HANDSHAKE_PATIENCE).await;
+            assert_eq!((code, &*reason), (NO_MEMBER, "not a member"));
+        }
         honest.victim.line_with(&format!("endpoint_id={}: it has no connection", stranger.id().short()));
     }
     honest.check_they_go_on();
@@ -79,8 +82,9 @@ async fn garbage_on_a_connection_for_blobs_ends_that_connection_only() {
     let carol = Raw::member(&secret(1), "carol").await;
     let mut speaker = carol.join(&honest.victim, "carol").await;
     let other = carol.dial_with(&honest.victim, ALPN).await.unwrap();
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 100_000], &[0], &[2], &[1; 33]] {
-        let connection = carol.dial_with(&honest.victim, ALPN).await.unwrap();
+    let garbage = [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 100_000], &[0], &[2], &[1; 33]];
+    for (alpn, garbage) in [ALPN, FIND_ALPN].into_iter().flat_map(|alpn| garbage.map(|one| (alpn, one))) {
+        let connection = carol.dial_with(&honest.victim, alpn).await.unwrap();
         let (mut send, _recv) = connection.open_bi().await.unwrap();
         // The node may hang up before all of it is there.
         let _ = send.write_all(garbage).await;

@@ -10,6 +10,7 @@ mod common;
 mod blobs;
 mod garbage;
 mod hostile;
+mod liars;
 mod members;
 mod raw;
 mod strangers;

@@ -74,6 +74,18 @@ const WRONG: &[Wrong] = &[
         example: "PEAT_IROH_BIND_PORT=11204",
     },
     Wrong {
+        variable: "PEAT_BLOB_POLICY",
+        value: "maps=now",
+        problem: "\"now\" is none of lazy, eager, pinned",
+        example: "PEAT_BLOB_POLICY=maps=eager",
+    },
+    Wrong {
+        variable: "PEAT_BLOB_GRACE_SECS",
+        value: "7d",
+        problem: "\"7d\" is not a number from 0",
+        example: "PEAT_BLOB_GRACE_SECS=604800",
+    },
+    Wrong {
         variable: "PEAT_LOG_FORMAT",
         value: "xml",
         problem: "\"xml\" is neither text nor json",

@@ -2,22 +2,22 @@
 //!
 //! It answers each with a line of JSON. When its input ends, so does it: a bench that is killed leaves nobody.
 
-use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use peat_mesh::config::Config;
 use peat_mesh::discovery::fixed::StaticPeer;
+use peat_mesh::handle::{BlobState, FetchStep};
 use peat_mesh::identity::FormationSecret;
 use peat_mesh::service::Service;
 use peat_mesh_core::NodeName;
 use peat_mesh_core::hub::{PeerState, PeerView};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
 
 use crate::fill;
 use crate::nodes::Failed;
+use crate::process::{answer, orders};
 
 /// The hidden argument.
 pub(crate) const ARGUMENT: &str = "node";
@@ -25,6 +25,8 @@ pub(crate) const SECRET: &str = "BENCH_SECRET";
 pub(crate) const NAME: &str = "BENCH_NAME";
 pub(crate) const FOLDER: &str = "BENCH_FOLDER";
 pub(crate) const PEERS: &str = "BENCH_PEERS";
+/// What `PEAT_BLOB_BANDWIDTH` says, in bytes per second.
+pub(crate) const BANDWIDTH: &str = "BENCH_BLOB_BANDWIDTH";
 
 const GRACE: Duration = Duration::from_secs(2);
 /// Longest wait for anything.
@@ -35,17 +37,13 @@ pub(crate) async fn run() -> Result<(), Failed> {
     let secret = FormationSecret::parse(&variable(SECRET)?)?;
     let peers = StaticPeer::parse_list(&variable(PEERS)?).map_err(|problems| problems.join("; "))?;
     let name = NodeName::new(&variable(NAME)?)?;
-    let config = Config::on_loopback(secret, name, PathBuf::from(variable(FOLDER)?), peers);
+    let mut config = Config::on_loopback(secret, name, PathBuf::from(variable(FOLDER)?), peers);
+    if let Ok(rate) = variable(BANDWIDTH) {
+        config.blob_limits.bytes_per_second_max = Some(rate.parse()?);
+    }
     let service = Service::start(config, GRACE).await?;
     answer(&json!({"http": service.address(), "quic": service.handle().bound_addresses()}))?;
-    let (orders, mut coming) = mpsc::channel(1);
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if orders.blocking_send(line).is_err() {
-                break;
-            }
-        }
-    });
+    let mut coming = orders();
     while let Some(order) = coming.recv().await {
         let done = tokio::time::timeout(PATIENCE, obey(&service, &order)).await;
         match done {
@@ -60,15 +58,12 @@ pub(crate) async fn run() -> Result<(), Failed> {
     Ok(())
 }
 
-fn answer(value: &Value) -> Result<(), Failed> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{value}")?;
-    Ok(out.flush()?)
-}
-
 async fn obey(service: &Service, order: &str) -> Result<Value, Failed> {
     let mut words = order.split(' ');
     let name = words.next().unwrap_or_default();
+    if name == "fetch" {
+        return fetch(service, words.next().unwrap_or_default()).await;
+    }
     let numbers = words.map(str::parse).collect::<Result<Vec<usize>, _>>()?;
     match (name, numbers.as_slice()) {
         ("fill", [from, count, step, round, at_once]) => {
@@ -92,6 +87,27 @@ async fn obey(service: &Service, order: &str) -> Result<Value, Failed> {
         }
         _ => Err(format!("there is no order {order:?}").into()),
     }
+}
+
+/// Fetches a blob as `POST /api/v1/blobs/{hash}/fetch` does, and waits until it is whole.
+async fn fetch(service: &Service, hash: &str) -> Result<Value, Failed> {
+    let blobs = service.handle().blobs();
+    let hash = hash.parse()?;
+    let begun = Instant::now();
+    let mut state = blobs.request(hash).await?;
+    while !matches!(state, BlobState::Complete { .. }) {
+        if let Some(mut progress) = blobs.progress(hash) {
+            // It may end with an error when the fetch is over; the state says how.
+            let last = progress.wait_for(|fetching| fetching.step.is_last()).await;
+            if let Ok(fetching) = last
+                && let FetchStep::Ended { reason } = &fetching.step
+            {
+                return Err(format!("the fetch was given up: {reason}").into());
+            }
+        }
+        state = blobs.state(hash).await?;
+    }
+    Ok(json!({"s": begun.elapsed().as_secs_f64()}))
 }
 
 fn uptime_ms(service: &Service) -> u64 {

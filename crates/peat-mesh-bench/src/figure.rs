@@ -53,6 +53,12 @@ impl Figure {
         self
     }
 
+    /// More of it is better.
+    pub(crate) fn rate(mut self) -> Self {
+        self.is_rate = true;
+        self
+    }
+
     /// What the machine itself can do, in the same unit and the same run, and what it is made of.
     pub(crate) fn limit(mut self, limit: f64, of: &'static str) -> Self {
         self.limit = Some((limit, of));

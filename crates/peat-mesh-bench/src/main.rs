@@ -1,9 +1,10 @@
 //! Measures peat-mesh against what the machine can do: real nodes, each a process, on loopback.
 //!
-//! `cargo run --release -p peat-mesh-bench -- SCENARIO [--docs N] [--secs N] [--json FILE] [--check]`
+//! `cargo run --release -p peat-mesh-bench -- SCENARIO [--docs N] [--secs N] [--bytes N] [--json FILE] [--table] [--check]`
 
 mod arguments;
 mod bigdoc;
+mod blob;
 mod child;
 mod churn;
 mod facts;
@@ -16,6 +17,7 @@ mod join;
 mod machine;
 mod memory;
 mod nodes;
+mod process;
 mod propagate;
 mod puts;
 mod reconnect;
@@ -36,8 +38,11 @@ use report::{Report, TABLE_HEAD};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(child::ARGUMENT) {
-        return status(child::run().await.map(|()| true));
+    match std::env::args().nth(1).as_deref() {
+        Some(child::ARGUMENT) => return status(child::run().await.map(|()| true)),
+        Some(blob::BARE) => return status(blob::bare().await.map(|()| true)),
+        Some(blob::NGINX) => return status(blob::nginx().await.map(|()| true)),
+        _ => {}
     }
     let arguments = match Arguments::parse(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
@@ -75,7 +80,7 @@ async fn bench(arguments: &Arguments) -> Result<bool, Failed> {
     for task in &arguments.tasks {
         reports.push(run(*task).await?);
     }
-    if reports.len() > 1 {
+    if arguments.is_table {
         println!("\n{}\n\n{TABLE_HEAD}", facts.line());
         reports.iter().for_each(|report| println!("{}", report.rows()));
     }
@@ -92,7 +97,7 @@ async fn bench(arguments: &Arguments) -> Result<bool, Failed> {
 }
 
 async fn run(task: Task) -> Result<Report, Failed> {
-    let Task { scenario, docs, secs } = task;
+    let Task { scenario, docs, secs, bytes } = task;
     match scenario {
         Scenario::Propagate => propagate::run(docs).await,
         Scenario::Reconnect => reconnect::equal(docs).await,
@@ -106,5 +111,6 @@ async fn run(task: Task) -> Result<Report, Failed> {
         Scenario::Churn => churn::run(secs).await,
         Scenario::Soak => soak::run(secs).await,
         Scenario::Rest => rest::run(secs).await,
+        Scenario::Blob => blob::run(docs, bytes).await,
     }
 }

@@ -1,10 +1,8 @@
 //! Real nodes, each a process of its own with a temporary folder, and orders to them.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use peat_mesh::identity::FormationSecret;
@@ -13,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::child;
 use crate::http::Client;
+use crate::process::Process;
 use crate::usage::Usage;
 
 /// Anything that ends a bench.
@@ -20,8 +19,6 @@ pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// How old what a node tells of its peers may be, with room to spare.
 const VIEW_AGE_MAX: Duration = Duration::from_millis(250);
-/// Longest wait for a node that stops.
-const STOP_MAX: Duration = Duration::from_secs(60);
 
 /// A formation on this machine. Its folder goes when it is dropped.
 #[derive(Debug)]
@@ -47,23 +44,29 @@ impl Formation {
 
     /// Starts a node on its folder, which may have been used before, and returns when it serves.
     pub(crate) async fn start(&self, name: &str, peers: &[&Node]) -> Result<Node, Failed> {
+        self.start_limited(name, peers, None).await
+    }
+
+    /// The same for a node whose blobs may take so many bytes per second, as with `PEAT_BLOB_BANDWIDTH`.
+    pub(crate) async fn start_limited(
+        &self,
+        name: &str,
+        peers: &[&Node],
+        blob_bytes_per_s: Option<u64>,
+    ) -> Result<Node, Failed> {
         let peers: Vec<String> = peers.iter().map(|peer| format!("{}@{}", peer.name, peer.quic)).collect();
         let begun = Instant::now();
-        let mut process = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .arg(child::ARGUMENT)
             .env(child::SECRET, &self.secret)
             .env(child::NAME, name)
             .env(child::FOLDER, self.folder(name))
-            .env(child::PEERS, peers.join(","))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let input = process.stdin.take().ok_or("the node has no input")?;
-        let output = BufReader::new(process.stdout.take().ok_or("the node has no output")?);
-        // From here on the process ends with its `Guard`.
-        let process = Guard(process);
-        let pipes = Arc::new(Mutex::new(Pipes { input, output }));
-        let said = on_thread(Arc::clone(&pipes), None).await?;
+            .env(child::PEERS, peers.join(","));
+        if let Some(rate) = blob_bytes_per_s {
+            command.env(child::BANDWIDTH, rate.to_string());
+        }
+        let (process, said) = Process::start(format!("node {name}"), &mut command).await?;
         let address = |value: &Value| -> Result<SocketAddr, Failed> {
             Ok(value.as_str().ok_or("the node did not say where it listens")?.parse()?)
         };
@@ -73,47 +76,8 @@ impl Formation {
             quic: address(&said["quic"][0])?,
             started: begun.elapsed(),
             process,
-            pipes,
         })
     }
-}
-
-/// Ends a process on every way out.
-#[derive(Debug)]
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[derive(Debug)]
-struct Pipes {
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-/// Sends an order, if there is one, and reads the answer.
-async fn on_thread(pipes: Arc<Mutex<Pipes>>, order: Option<String>) -> Result<Value, Failed> {
-    let asked = tokio::task::spawn_blocking(move || {
-        let mut pipes = pipes.lock().map_err(|_| "an earlier order has panicked")?;
-        if let Some(order) = order {
-            writeln!(pipes.input, "{order}")?;
-        }
-        let mut line = String::new();
-        if pipes.output.read_line(&mut line)? == 0 {
-            return Err("a node has ended; what it said is above".into());
-        }
-        let answer: Value = serde_json::from_str(&line)?;
-        match answer["error"].as_str() {
-            Some(problem) => Err(Failed::from(problem)),
-            None => Ok(answer),
-        }
-    });
-    asked.await?
 }
 
 /// A node that runs until it is stopped, killed or dropped.
@@ -124,17 +88,13 @@ pub(crate) struct Node {
     quic: SocketAddr,
     /// From starting the process until it served.
     pub(crate) started: Duration,
-    process: Guard,
-    pipes: Arc<Mutex<Pipes>>,
+    process: Process,
 }
 
 impl Node {
     /// Has the node do something, see `child.rs`.
     pub(crate) async fn order(&self, order: impl Into<String>) -> Result<Value, Failed> {
-        let order = order.into();
-        on_thread(Arc::clone(&self.pipes), Some(order.clone()))
-            .await
-            .map_err(|problem| format!("node {}, order {order:?}: {problem}", self.name).into())
+        self.process.order(order).await
     }
 
     /// Has it write documents; returns the bytes of their changes and the seconds it took.
@@ -164,8 +124,12 @@ impl Node {
         number(&self.order(format!("holds {seq}")).await?["ms"])
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn usage(&self) -> Result<Usage, Failed> {
-        Usage::of(self.process.0.id())
+        Usage::of(self.process.id())
     }
 
     /// What it has sent to its peers over the present connections.
@@ -185,21 +149,7 @@ impl Node {
 
     /// Stops it as SIGTERM does a node.
     pub(crate) async fn stop(self) -> Result<(), Failed> {
-        let Self { mut process, pipes, .. } = self;
-        // Its input ends with the pipes.
-        drop(pipes);
-        let deadline = Instant::now() + STOP_MAX;
-        while Instant::now() < deadline {
-            if let Some(status) = process.0.try_wait()? {
-                return if status.success() {
-                    Ok(())
-                } else {
-                    Err(format!("a node ended with {status}").into())
-                };
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Err(format!("a node did not stop within {} s", STOP_MAX.as_secs()).into())
+        self.process.stop().await
     }
 
     /// Ends it as a power cut does.

@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::samples::Samples;
 
 /// Pause between two writes at the slow rate.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 /// Writes per second under load.
 const LOAD_PER_S: u32 = 1_000;
 /// Clients that share the load.
@@ -56,7 +56,7 @@ pub(crate) async fn run(docs: usize) -> Result<Report, Failed> {
 }
 
 /// Times count from when a write was due, so one that waits for a slow one before it is not forgiven.
-async fn measure(
+pub(crate) async fn measure(
     first: &Node,
     second: &Node,
     collection: &'static str,

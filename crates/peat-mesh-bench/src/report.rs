@@ -11,18 +11,26 @@ pub(crate) struct Report {
     scenario: &'static str,
     setup: String,
     figures: Vec<Figure>,
+    notes: Vec<String>,
 }
 
 impl Report {
     /// Begins a report; `setup` says with what it is measured.
     pub(crate) fn new(scenario: &'static str, setup: String) -> Self {
         println!("\n{scenario}: {setup}");
-        Self { scenario, setup, figures: Vec::new() }
+        Self { scenario, setup, figures: Vec::new(), notes: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, figure: Figure) {
         println!("  {}", figure.line());
         self.figures.push(figure);
+    }
+
+    /// Says something that is no figure: what was left out and why, or how far rounds were apart.
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        println!("  ({note})");
+        self.notes.push(note);
     }
 
     /// Adds the median, the 99th percentile and the maximum; the budgets are for the first two.
@@ -51,14 +59,15 @@ impl Report {
 
     pub(crate) fn json(&self) -> Value {
         let figures: Vec<Value> = self.figures.iter().map(Figure::json).collect();
-        json!({"scenario": self.scenario, "setup": self.setup, "figures": figures})
+        json!({"scenario": self.scenario, "setup": self.setup, "figures": figures, "notes": self.notes})
     }
 
     /// Its rows of the table in `docs/performance.md`.
     pub(crate) fn rows(&self) -> String {
         let title = format!("| **{}**: {} | | | | |", self.scenario, self.setup);
         let rows = self.figures.iter().map(Figure::row);
-        std::iter::once(title).chain(rows).collect::<Vec<_>>().join("\n")
+        let notes = self.notes.iter().map(|note| format!("| ({note}) | | | | |"));
+        std::iter::once(title).chain(rows).chain(notes).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Usage {
     pub(crate) rss_bytes: u64,
     /// Resident memory that is backed by no file.
     pub(crate) anonymous_bytes: u64,
+    /// The most that was resident, since the start or [`forget_peak`].
+    pub(crate) peak_bytes: u64,
     /// Bytes that went to the disk.
     pub(crate) written_bytes: u64,
 }
@@ -39,6 +41,7 @@ impl Usage {
             cpu: Duration::from_secs_f64((ticks(11)? + ticks(12)?) / TICKS_PER_S),
             rss_bytes: number(&status, "VmRSS:") * KIB,
             anonymous_bytes: number(&status, "RssAnon:") * KIB,
+            peak_bytes: number(&status, "VmHWM:") * KIB,
             written_bytes: number(&io, "write_bytes:"),
         })
     }
@@ -56,6 +59,11 @@ impl Usage {
     pub(crate) fn cpu_percent_since(&self, then: &Self) -> f64 {
         self.cpu_s_since(then) / (self.at - then.at).as_secs_f64() * 100.0
     }
+}
+
+/// Has the kernel begin anew with the peak of a process.
+pub(crate) fn forget_peak(pid: u32) -> Result<(), Failed> {
+    Ok(std::fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
 }
 
 fn number(text: &str, key: &str) -> u64 {

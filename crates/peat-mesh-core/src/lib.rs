@@ -42,6 +42,7 @@
 //! ```
 
 pub mod answer;
+pub mod attachment;
 pub mod catalog;
 pub mod document;
 pub mod guard;

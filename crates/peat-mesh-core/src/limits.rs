@@ -14,6 +14,10 @@ pub const DOCUMENT_JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const PAGE_JSON_BYTES_TARGET: usize = 8 * 1024 * 1024;
 /// Deepest nesting of objects and lists in a document, in levels.
 pub const DOCUMENT_DEPTH_LEVELS_MAX: usize = 64;
+/// Most blobs that one document keeps; those that it names beyond that are not kept for it.
+pub const ATTACHMENTS_PER_DOCUMENT_MAX: usize = 1024;
+/// Most collections that are given a policy for their attachments.
+pub const POLICY_COLLECTIONS_COUNT_MAX: usize = 256;
 /// Most heads a document may have on the wire. More than this many edits that never met each other
 /// are merged by the next local write.
 pub const HEADS_COUNT_MAX: usize = 256;

@@ -179,6 +179,18 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn record(&self, doc: &DocId) -> Result<Option<Record>, StoreError>;
     /// The document as a reader sees it: `None` when it does not exist or is deleted.
     fn document(&self, doc: &DocId) -> Result<Option<StoredDocument>, StoreError>;
+    /// Calls `visit` with each of these documents, by its place among them, as [`Store::document`] gives it. Cheaper than
+    /// asking for one after the other.
+    fn visit_documents(
+        &self,
+        docs: &[&DocId],
+        visit: &mut dyn FnMut(usize, Option<StoredDocument>),
+    ) -> Result<(), StoreError> {
+        for (place, doc) in docs.iter().enumerate() {
+            visit(place, self.document(doc)?);
+        }
+        Ok(())
+    }
     /// The Automerge chunks of a document in the order in which they load; empty when there are none.
     fn chunks(&self, doc: &DocId) -> Result<Vec<Bytes>, StoreError>;
     /// Up to `limit` documents of a collection with ids after `after`, deleted ones left out.

@@ -1,15 +1,14 @@
 //! A node without a network: a store in memory, the real writer, and a handle on both.
 
-use std::io;
+mod blobs;
+
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use futures_util::future::BoxFuture;
 use peat_mesh_core::catalog::Catalog;
 use peat_mesh_core::document::{ActorId, Document};
 use peat_mesh_core::hub::Hub;
@@ -25,11 +24,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+pub(super) use self::blobs::Staged;
 use crate::broker::{Room, routes};
-use crate::handle::{
-    Blob, BlobError, BlobHash, BlobPage, BlobState, Blobs, Check, Content, Found, Handle, Path, Probes,
-    Question, Said, Shared, WriteRequest,
-};
+use crate::handle::{Blobs, Check, Found, Handle, Path, Probes, Question, Said, Shared, WriteRequest};
 
 /// How long a test waits for what must happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,6 +44,7 @@ fn store() -> MemoryStore {
 pub(super) struct Rig {
     pub(super) room: Room,
     pub(super) store: MemoryStore,
+    pub(super) blobs: Arc<Staged>,
     pub(super) news: broadcast::Sender<Event>,
     pub(super) stopping: CancellationToken,
     writes: mpsc::Sender<WriteRequest>,
@@ -88,40 +86,6 @@ impl Probes for Fixed {
     fn checks(&self) -> Vec<Check> {
         let check = |name, ok| Check { name, ok, detail: format!("{name} was looked at") };
         vec![check("store", true), check("sockets", self.ready)]
-    }
-}
-
-/// A node that has no blob and takes none.
-#[derive(Debug)]
-struct NoBlobs;
-
-impl Blobs for NoBlobs {
-    fn add(
-        &self,
-        _: mpsc::Receiver<io::Result<Bytes>>,
-        _: Option<u64>,
-    ) -> BoxFuture<'_, Result<(Blob, bool), BlobError>> {
-        Box::pin(async { Err(BlobError::Full { reserve_bytes: 0 }) })
-    }
-
-    fn state(&self, _: BlobHash) -> BoxFuture<'_, Result<BlobState, BlobError>> {
-        Box::pin(async { Ok(BlobState::Absent) })
-    }
-
-    fn fetch(&self, hash: BlobHash) -> BoxFuture<'_, Result<Blob, BlobError>> {
-        Box::pin(async move { Err(BlobError::NotFound { hash, asked: 0 }) })
-    }
-
-    fn read(&self, _: BlobHash, _: Range<u64>) -> Content {
-        Box::pin(futures_util::stream::empty())
-    }
-
-    fn delete(&self, _: BlobHash) -> BoxFuture<'_, Result<bool, BlobError>> {
-        Box::pin(async { Ok(false) })
-    }
-
-    fn list(&self, _: Option<BlobHash>, _: usize) -> BoxFuture<'_, Result<BlobPage, BlobError>> {
-        Box::pin(async { Ok(BlobPage { count: 0, blobs: Vec::new(), next: None }) })
     }
 }
 
@@ -191,13 +155,14 @@ impl Rig {
         let (changes, _) = broadcast::channel(BROADCAST_CHANGES);
         let (news, _) = broadcast::channel(4);
         let stopping = CancellationToken::new();
+        let blobs = Arc::new(Staged::default());
         let shared = Shared {
             name: NodeName::new("peat-mesh-0").unwrap(),
             endpoint: EndpointId([1; 32]),
             device_id: "00112233445566778899aabbccddeeff".to_owned(),
             started: Instant::now(),
             store: Arc::new(store.clone()),
-            blobs: Arc::new(NoBlobs),
+            blobs: Arc::clone(&blobs) as Arc<dyn Blobs>,
             writes: writes.clone(),
             changes: changes.clone(),
             news: news.clone(),
@@ -214,7 +179,7 @@ impl Rig {
         }
         let writer = tokio::spawn(write(store.clone(), requests, changes, mesh));
         let room = Room::new(Handle::new(shared));
-        Self { room, store, news, stopping, writes, writer }
+        Self { room, store, blobs, news, stopping, writes, writer }
     }
 
     /// Ends the writer, as when the node has stopped while the broker still finishes.

@@ -1,0 +1,244 @@
+//! Blobs of which bytes on the disk are not those that were written: they are told of, and mended with the bytes of
+//! a peer that has them.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bao_tree::io::{BaoContentItem, EncodeError};
+use bao_tree::{BaoTree, BlockSize, ChunkNum, ChunkRanges};
+use futures_util::StreamExt;
+use iroh_blobs::api::blobs::EncodedItem;
+use iroh_blobs::get::StreamPair;
+use iroh_blobs::get::fsm::{AtConnected, BlobContentNext, ConnectedNext};
+use iroh_blobs::protocol::GetRequest;
+use peat_mesh_core::EndpointId;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::find::{HOPS_COUNT_MAX, Has};
+use super::pace::Paced;
+use super::{Inner, WHOLE, chunks, failed, store_hash, tag};
+use crate::handle::BlobHash;
+
+/// Damage that may wait to be mended.
+pub(super) const REPAIRS_COUNT_MAX: usize = 64;
+/// How long a peer may take for the bytes that are missing.
+const BYTES: Duration = Duration::from_secs(30);
+/// The store keeps bytes in groups of 16 KiB.
+const GROUP: BlockSize = BlockSize::from_chunk_log(4);
+const GROUP_BYTES: u64 = 16 * 1024;
+
+/// The blobs that are known to be damaged.
+#[derive(Debug)]
+pub(super) struct Damage {
+    known: Mutex<HashSet<BlobHash>>,
+    repairs: mpsc::Sender<(BlobHash, u64)>,
+}
+
+impl Damage {
+    pub(super) fn new(repairs: mpsc::Sender<(BlobHash, u64)>) -> Self {
+        Self { known: Mutex::default(), repairs }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashSet<BlobHash>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_known(&self, hash: BlobHash) -> bool {
+        self.known().contains(&hash)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known().len()
+    }
+
+    /// Notes that it is gone.
+    pub(super) fn forget(&self, hash: BlobHash) -> bool {
+        self.known().remove(&hash)
+    }
+
+    /// Tells of damage at this byte, and has it mended.
+    pub(super) fn found(&self, hash: BlobHash, position: u64, problem: &impl std::fmt::Display) {
+        if self.known().insert(hash) {
+            error!(
+                %hash,
+                "a blob is damaged on the disk of this node, at byte {position} ({problem}): the disk is failing, or \
+                 something else writes to the folder for blobs. It is not given to anybody; peers are asked for the \
+                 bytes"
+            );
+        }
+        // When many wait, it is found again.
+        let _ = self.repairs.try_send((hash, position));
+    }
+}
+
+impl Inner {
+    /// Mends a blob from this byte on. `Err` says in words why that cannot be.
+    pub(super) async fn repair(self: &Arc<Self>, hash: BlobHash, position: u64) -> Result<(), String> {
+        let turn = self.turn(hash);
+        let _turn = turn.lock().await;
+        let mut from = position / GROUP_BYTES * GROUP_BYTES;
+        let mut mended_at = None;
+        let mut mended = 0_u64;
+        let result = loop {
+            match self.damaged_at(hash, from).await {
+                Ok(None) => break Ok(()),
+                Ok(Some(at)) if mended_at == Some(at) => break Err("it stays damaged".to_owned()),
+                Ok(Some(at)) => {
+                    if let Err(reason) = self.mend(hash, at).await {
+                        break Err(reason);
+                    }
+                    mended += 1;
+                    mended_at = Some(at);
+                    from = at;
+                }
+                Err(reason) => break Err(self.replace(hash, &reason).await),
+            }
+        };
+        match &result {
+            Ok(()) if self.damage.forget(hash) => {
+                self.counts.repaired.fetch_add(1, Ordering::Relaxed);
+                info!(%hash, groups = mended, "a damaged blob is whole again, with the bytes of a peer");
+            }
+            Ok(()) => {}
+            Err(reason) => warn!(
+                %hash,
+                "a damaged blob could not be mended: {reason}. It is tried again when somebody reads it; DELETE \
+                 drops it"
+            ),
+        }
+        result
+    }
+
+    /// The first byte at or after `from` that cannot be read, in a whole group; `None` when all can.
+    async fn damaged_at(&self, hash: BlobHash, from: u64) -> Result<Option<u64>, String> {
+        let ranges = ChunkRanges::from(ChunkNum(from / 1024)..);
+        let mut items = Box::pin(self.store.export_bao(store_hash(hash), ranges).stream());
+        let mut position = from;
+        while let Some(item) = items.next().await {
+            match item {
+                EncodedItem::Leaf(leaf) => position = leaf.offset + leaf.data.len() as u64,
+                EncodedItem::Error(EncodeError::Io(problem))
+                    if problem.kind() != ErrorKind::UnexpectedEof =>
+                {
+                    return Err(problem.to_string());
+                }
+                EncodedItem::Error(_) => return Ok(Some(position / GROUP_BYTES * GROUP_BYTES)),
+                EncodedItem::Done => break,
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Drops a blob whose files cannot be read, and has it fetched again, if somebody has it. Why it cannot be read
+    /// now, in words.
+    async fn replace(self: &Arc<Self>, hash: BlobHash, reason: &str) -> String {
+        let mut asked = self.ask_all(hash, 0, &BTreeSet::new());
+        let mut is_elsewhere = false;
+        while let Some((_, found)) = asked.next().await {
+            is_elsewhere |= found.is_ok_and(|found| found.answer.has == Has::Whole);
+        }
+        if !is_elsewhere {
+            return format!("its files cannot be read ({reason}), and no connected node has it whole");
+        }
+        let replacing = async {
+            self.store.tags().delete(tag(WHOLE, hash)).await.map_err(failed)?;
+            self.collector.collect().await?;
+            self.space.gone(hash);
+            self.damage.forget(hash);
+            self.request(hash).await
+        };
+        match replacing.await {
+            Ok(_) => format!("its files cannot be read ({reason}); it is fetched again from a peer"),
+            Err(problem) => {
+                format!("its files cannot be read ({reason}), and it cannot be fetched again: {problem}")
+            }
+        }
+    }
+
+    /// Writes one group of a peer over the one that is here.
+    async fn mend(self: &Arc<Self>, hash: BlobHash, at: u64) -> Result<(), String> {
+        let mut reason = "no connected node has it whole".to_owned();
+        for hops in [0, HOPS_COUNT_MAX] {
+            let mut asked = self.ask_all(hash, hops, &BTreeSet::new());
+            while let Some((peer, found)) = asked.next().await {
+                if !found.is_ok_and(|found| found.answer.has == Has::Whole) {
+                    continue;
+                }
+                match tokio::time::timeout(BYTES, self.group_of(hash, peer, at)).await {
+                    Ok(Ok((size, items))) => return self.write(hash, size, items).await,
+                    Ok(Err(problem)) => reason = format!("{} did not give it: {problem}", peer.short()),
+                    Err(_) => reason = format!("{} did not give it in time", peer.short()),
+                }
+            }
+        }
+        Err(reason)
+    }
+
+    /// What a peer says that a group holds, checked against the hash, with the length of the blob.
+    async fn group_of(
+        &self,
+        hash: BlobHash,
+        peer: EndpointId,
+        at: u64,
+    ) -> Result<(u64, Vec<BaoContentItem>), String> {
+        let words = |problem: &dyn std::fmt::Display| problem.to_string();
+        let (connection, send, stream) = self.ways.stream(peer, iroh_blobs::ALPN).await?;
+        let recv = Paced { stream, pace: Arc::clone(&self.pace_in) };
+        let pair = StreamPair::new(connection.stable_id() as u64, recv, send);
+        let ranges = chunks::set(chunks::of_bytes(at..at + 1));
+        let request = GetRequest::blob_ranges(store_hash(hash), ranges);
+        let connected = AtConnected::new(pair.t0, pair.recv, pair.send, request, Default::default());
+        let ConnectedNext::StartRoot(start) = connected.next().await.map_err(|problem| words(&problem))?
+        else {
+            return Err("it answered something else".to_owned());
+        };
+        let (mut content, size) = start.next().next().await.map_err(|problem| words(&problem))?;
+        let mut items = Vec::new();
+        loop {
+            match content.next().await {
+                BlobContentNext::More((next, item)) => {
+                    items.push(item.map_err(|problem| words(&problem))?);
+                    content = next;
+                }
+                BlobContentNext::Done(_) => return Ok((size, items)),
+            }
+        }
+    }
+
+    async fn write(&self, hash: BlobHash, size: u64, items: Vec<BaoContentItem>) -> Result<(), String> {
+        let data = self.paths.data_path(&store_hash(hash));
+        let outboard = self.paths.outboard_path(&store_hash(hash));
+        let work = move || write_items(&data, &outboard, size, &items);
+        let written = tokio::task::spawn_blocking(work).await.map_err(|problem| problem.to_string())?;
+        written.map_err(|problem| format!("its files cannot be written: {problem}"))
+    }
+}
+
+fn write_items(data: &Path, outboard: &Path, size: u64, items: &[BaoContentItem]) -> io::Result<()> {
+    let open = |path: &Path| OpenOptions::new().write(true).open(path);
+    let data = open(data)?;
+    // Small trees are in the index.
+    let outboard: Option<File> = open(outboard).ok();
+    let tree = BaoTree::new(size, GROUP);
+    for item in items {
+        match item {
+            BaoContentItem::Leaf(leaf) => data.write_all_at(&leaf.data, leaf.offset)?,
+            BaoContentItem::Parent(parent) => {
+                if let (Some(outboard), Some(at)) = (&outboard, tree.pre_order_offset(parent.node)) {
+                    let pair = [*parent.pair.0.as_bytes(), *parent.pair.1.as_bytes()].concat();
+                    outboard.write_all_at(&pair, at * 64)?;
+                }
+            }
+        }
+    }
+    data.sync_all()?;
+    outboard.map_or(Ok(()), |outboard| outboard.sync_all())
+}
