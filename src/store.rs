@@ -9,10 +9,14 @@
 //! - `tables`: the tables, and how their values are packed.
 //! - `migrations`: from an older format to this one.
 //! - `open`: opening and creating the file, and why that fails.
+//! - `log`: where small commits are on disk before the database has them.
 //! - `held`: how a damaged file is kept as it is.
 
 mod commit;
+#[cfg(test)]
+mod disk;
 mod held;
+mod log;
 mod migrations;
 mod open;
 mod redb;

@@ -20,11 +20,13 @@ fn open(folder: &Path) -> Result<Box<dyn Store>, String> {
 #[test]
 fn a_file_with_one_turned_bit_shows_all_that_was_committed_or_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    for image in 0..4u8 {
-        // Places all over the file, by steps that share no factor with the size of a page.
-        for number in 0..60u32 {
-            let at = (number * 20_011 + 7).to_le_bytes();
-            fuzz::recovery(&[&[image, 5], &at[..], &[number as u8]].concat(), folder.path(), &open);
+    for image in 0..6u8 {
+        for file in 0..2u8 {
+            // Places all over the file, by steps that share no factor with the size of a page.
+            for number in 0..40u32 {
+                let at = (number * 20_011 + 7).to_le_bytes();
+                fuzz::recovery(&[&[image, file, 5], &at[..], &[number as u8]].concat(), folder.path(), &open);
+            }
         }
     }
 }

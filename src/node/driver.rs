@@ -226,6 +226,13 @@ impl Driver {
                 Effect::Merge { conn, from, changes } => {
                     let merge = merge(conn, &from, changes, permit.take());
                     desk.merges.push(merge, self.mesh.hub().catalog());
+                    // At once, when the writer has room; else the loop waits for it.
+                    if desk.merges.has_ready()
+                        && let Ok(room) = self.merges.try_reserve()
+                        && let Some(merge) = desk.merges.take_ready()
+                    {
+                        room.send(merge);
+                    }
                 }
                 Effect::Answer { conn, requests } => desk.answers.start(conn, requests),
                 // The mesh keeps these to itself.

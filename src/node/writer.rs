@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use peat_mesh_core::replica::{Job, Outcome, Replica, WriteError};
 use peat_mesh_core::store::{Change, Store};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
@@ -153,6 +154,13 @@ impl Desk {
             for question in questions {
                 let _ = self.outcomes.blocking_send(Told::Asked(question));
             }
+            if clients.is_empty()
+                && peers.is_empty()
+                && let Err(problem) = self.store.settle()
+            {
+                // Nothing is lost by it; the next commit says whether writing still fails.
+                warn!("{problem}");
+            }
             if stop {
                 return;
             }
@@ -167,16 +175,23 @@ impl Desk {
         let outcomes = self.replica.run(&*self.store, batch.jobs, now_ms);
         drop(batch.permits);
         self.note_problems(&outcomes);
-        for change in outcomes.iter().filter_map(change) {
+        let changes: Vec<_> = outcomes.iter().filter_map(change).collect();
+        let answers: Vec<_> =
+            batch.replies.into_iter().map(|(index, reply)| (reply, outcomes[index].clone())).collect();
+        // First to the peers, who have the longest way, unless the driver is busy.
+        let untold = self.outcomes.try_send(Told::Committed(outcomes)).err();
+        for change in changes {
             // Nobody may be listening.
             let _ = self.changes.send(change);
         }
-        for (index, reply) in batch.replies {
+        for (reply, outcome) in answers {
             // The client may have gone.
-            let _ = reply.send(outcomes[index].clone());
+            let _ = reply.send(outcome);
         }
-        // The driver has ended only when the node is shutting down.
-        let _ = self.outcomes.blocking_send(Told::Committed(outcomes));
+        if let Some(TrySendError::Full(told)) = untold {
+            // The driver has ended only when the node is shutting down.
+            let _ = self.outcomes.blocking_send(told);
+        }
     }
 
     /// Says once when writing begins to fail and once when it works again.

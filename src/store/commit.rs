@@ -38,6 +38,11 @@ impl<'txn> Batch<'txn> {
         })
     }
 
+    /// The sequence number of the newest write.
+    pub(super) fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
     pub(super) fn apply(&mut self, write: &DocWrite) -> Result<(), Fault> {
         if write.seq <= self.last_seq {
             return Err(Fault::Store(StoreError::OutOfOrder {

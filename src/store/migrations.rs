@@ -9,9 +9,10 @@ use ::redb::{Database, Error, ReadableDatabase, ReadableTable, TableError, Write
 use super::tables::{CHANGES, CHUNKS, COLLECTIONS, DOCUMENTS, JSON, META};
 
 const FORMAT_KEY: &str = "format";
+const STORE_KEY: &str = "store";
 
 /// The format this program reads and writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 struct Migration {
     to: u32,
@@ -19,7 +20,10 @@ struct Migration {
     run: fn(&WriteTransaction) -> Result<(), Error>,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration { to: 1, what: "create the tables", run: create_tables }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { to: 1, what: "create the tables", run: create_tables },
+    Migration { to: 2, what: "number the store, so that its log can name it", run: number_store },
+];
 
 const _: () = assert!(MIGRATIONS[MIGRATIONS.len() - 1].to == FORMAT);
 
@@ -71,6 +75,29 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), Error> {
     transaction.open_table(CHANGES)?;
     transaction.open_table(COLLECTIONS)?;
     Ok(())
+}
+
+fn number_store(transaction: &WriteTransaction) -> Result<(), Error> {
+    let number: u64 = rand::random();
+    transaction.open_table(META)?.insert(STORE_KEY, number.to_le_bytes().as_slice())?;
+    Ok(())
+}
+
+/// Gives the store another number, with which no log goes that there was before.
+pub(super) fn number_store_anew(database: &Database) -> Result<(), Error> {
+    let transaction = database.begin_write()?;
+    number_store(&transaction)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The number of the store, which is made with it and which its log names.
+pub(super) fn store_number(database: &Database) -> Result<u64, Error> {
+    let meta = database.begin_read()?.open_table(META)?;
+    let number = meta.get(STORE_KEY)?.and_then(|value| <[u8; 8]>::try_from(value.value()).ok());
+    number.map(u64::from_le_bytes).ok_or_else(|| {
+        Error::Corrupted(format!("table meta_v1, key {STORE_KEY:?} is not there, or not a number"))
+    })
 }
 
 /// Writes the number of the format.

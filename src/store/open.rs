@@ -7,13 +7,18 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use ::redb::backends::{FileBackend, InMemoryBackend};
-use ::redb::{Builder, Database, DatabaseError, Error};
+use ::redb::{Builder, Database, DatabaseError, Durability, Error, ReadableDatabase, ReadableTable};
 use peat_mesh_core::guard;
 
+use super::commit::Batch;
 use super::held::Held;
+use super::log::{self, Entry, Log, Turn};
 use super::migrations::{self, FORMAT};
+use super::redb::Fault;
+use super::tables::CHANGES;
 
 /// The name of the file within its folder.
 pub(super) const FILE: &str = "documents.redb";
@@ -36,8 +41,8 @@ pub enum OpenError {
     },
     /// What is in the file is not a whole store.
     #[error(
-        "{} is damaged: {reason}. It was left as it was; move it away to start empty and let the peers \
-         fill it, or restore a backup",
+        "{} is damaged: {reason}. It was left as it was; move it away, and documents.wal beside it, to start empty and \
+         let the peers fill it, or restore a backup of both",
         path.display()
     )]
     Damaged {
@@ -46,10 +51,33 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What is in the log beside the file is not whole.
+    #[error(
+        "{} is damaged: {reason}. It holds the newest writes of this node, which documents.redb beside it does not \
+         have yet. Both files were left as they were; move the log away to start without those writes and let the \
+         peers that have them give them back, or restore a backup of both files",
+        path.display()
+    )]
+    LogDamaged {
+        /// The log.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The log goes on from something that the file beside it does not have.
+    #[error(
+        "{} does not go with the documents.redb beside it, which is another one or an older one: bring the file back \
+         that belongs to it, or move the log away to start without what only the log has",
+        path.display()
+    )]
+    LogOfAnother {
+        /// The log.
+        path: PathBuf,
+    },
     /// A newer version of this program wrote the file.
     #[error(
         "{} has format {found}, and this version of peat-mesh reads up to {known}: run the newer version \
-         that wrote it, or move the file away to start empty and let the peers fill it",
+         that wrote it, or move the file and documents.wal beside it away to start empty and let the peers fill it",
         path.display()
     )]
     NewerFormat {
@@ -97,13 +125,37 @@ pub enum OpenError {
     },
 }
 
+/// A database and the log beside it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) database: Database,
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests fill the disk through it"))]
+    pub(super) held: Held,
+    log: Mutex<Log>,
+}
+
+impl Opened {
+    pub(super) fn log(&self) -> Turn<'_> {
+        Turn::new(&self.log)
+    }
+}
+
+/// What is done when there is no log beside the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// An empty one is made: the store is new, or somebody has moved the log away.
+    Made,
+    /// It is an error: it was there a moment ago.
+    Refused,
+}
+
 /// Whether an I/O error means that there is no space left.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 impl OpenError {
-    fn io(path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Self::NotWritable { path, source },
@@ -132,7 +184,7 @@ impl OpenError {
 }
 
 /// Opens the store in a folder, after making the folder and the file when they are not there.
-pub(super) fn open(folder: &Path) -> Result<(Database, Held), OpenError> {
+pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
     fs::create_dir_all(folder).map_err(|source| match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OpenError::io(folder, source),
         _ => OpenError::Folder { path: folder.to_owned(), source },
@@ -141,11 +193,11 @@ pub(super) fn open(folder: &Path) -> Result<(Database, Held), OpenError> {
     if !exists(&path)? {
         create(folder, &path)?;
     }
-    open_file(&path)
+    open_file(&path, Missing::Made)
 }
 
 /// Opens a file that exists.
-pub(super) fn open_file(path: &Path) -> Result<(Database, Held), OpenError> {
+pub(super) fn open_file(path: &Path, missing: Missing) -> Result<Opened, OpenError> {
     tracing::info!(file = %path.display(), "Opening redb database with cache_size={CACHE_SIZE_BYTES} bytes");
     let file =
         OpenOptions::new().read(true).write(true).open(path).map_err(|source| OpenError::io(path, source))?;
@@ -154,18 +206,61 @@ pub(super) fn open_file(path: &Path) -> Result<(Database, Held), OpenError> {
         return Err(OpenError::damaged(path, &"it is empty, 0 bytes"));
     }
     let backend = FileBackend::new(file).map_err(|error| OpenError::redb(path, error.into()))?;
+    #[cfg(test)]
+    let backend = super::disk::Tap(backend);
     let held = Held::over(backend);
     // redb may panic on pages that it trusts; what it wrote until then is only held.
     let tried = guard::caught(|| {
         let database = load(path, held.clone())?;
         check(path, &database)?;
-        Ok(database)
+        migrations::run(&database).map_err(|error| OpenError::redb(path, error))?;
+        let log = take_log(path, &database, missing)?;
+        Ok((database, log))
     });
-    let database =
+    let (database, log) =
         tried.map_err(|panic| OpenError::damaged(path, &format!("reading it failed with {panic:?}")))??;
     held.release().map_err(|source| OpenError::io(path, source))?;
-    migrations::run(&database).map_err(|error| OpenError::redb(path, error))?;
-    Ok((database, held))
+    Ok(Opened { database, held, log: Mutex::new(log) })
+}
+
+/// Opens the log and shows what it has and the database has not. That needs no space on the disk: it is in the log
+/// until the next commit, which makes the database durable with it.
+fn take_log(path: &Path, database: &Database, missing: Missing) -> Result<Log, OpenError> {
+    let failed = |error| OpenError::redb(path, error);
+    let log_path = path.with_file_name(log::FILE);
+    if missing == Missing::Made && !exists(&log_path)? {
+        // A log that was moved away does not go with what is written from here on.
+        migrations::number_store_anew(database).map_err(failed)?;
+        Log::create(path.parent().unwrap_or(Path::new("")))?;
+    }
+    let store = migrations::store_number(database).map_err(failed)?;
+    let last_seq = last_seq(database).map_err(failed)?;
+    let (log, entries) = Log::open(path.parent().unwrap_or(Path::new("")), store, last_seq)?;
+    if !entries.is_empty() {
+        show(database, &entries).map_err(|fault| match fault {
+            Fault::Redb(error) => failed(error),
+            Fault::Store(error) => OpenError::LogDamaged { path: log_path, reason: error.to_string() },
+        })?;
+        tracing::info!(commits = entries.len(), "the newest writes were in the log");
+    }
+    Ok(log)
+}
+
+fn last_seq(database: &Database) -> Result<u64, Error> {
+    let changes = database.begin_read()?.open_table(CHANGES)?;
+    Ok(changes.last()?.map_or(0, |(seq, _)| seq.value()))
+}
+
+fn show(database: &Database, entries: &[Entry]) -> Result<(), Fault> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::None)?;
+    let mut batch = Batch::new(&transaction)?;
+    for write in entries.iter().flat_map(|entry| &entry.writes) {
+        batch.apply(write)?;
+    }
+    batch.finish()?;
+    transaction.commit()?;
+    Ok(())
 }
 
 fn load(path: &Path, held: Held) -> Result<Database, OpenError> {
@@ -248,7 +343,7 @@ fn exists(path: &Path) -> Result<bool, OpenError> {
 }
 
 /// Brings the new name of a file to disk.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 

@@ -1,7 +1,8 @@
 //! The store in a redb file.
 //!
 //! Reads come from any thread, each on its own read transaction, and never wait for the writer. A commit
-//! is one write transaction with one fsync; whoever commits gathers waiting writes into one call.
+//! is one write transaction with one fsync: of the log when it is small, of the database when it is large or when the log
+//! cannot take it. Whoever commits gathers waiting writes into one call.
 //!
 //! After a failed write redb refuses to work on until the file is opened again. So a failure drops the
 //! database, and the next call opens it: a node whose disk was full answers reads at once and writes when
@@ -25,8 +26,9 @@ use peat_mesh_core::limits;
 use peat_mesh_core::store::{Change, DocWrite, Page, Record, Store, StoreError, StoredDocument};
 
 use super::commit::Batch;
-use super::held::Held;
-use super::open::{self, OpenError};
+#[cfg(test)]
+use super::log;
+use super::open::{self, Missing, OpenError, Opened};
 use super::tables::{self, CHANGES, CHUNKS, COLLECTIONS, DOCUMENTS, JSON};
 
 /// How long to wait after opening the file again failed.
@@ -41,15 +43,14 @@ pub struct RedbStore {
 
 #[derive(Debug)]
 enum Current {
-    Open {
-        database: Arc<Database>,
-        #[cfg_attr(not(test), expect(dead_code, reason = "tests fill the disk through it"))]
-        held: Held,
-    },
+    Open(Arc<Opened>),
     /// It failed and is opened again by the next call.
     Dropped,
     /// Opening it again failed.
-    Failed { at: Instant, reason: String },
+    Failed {
+        at: Instant,
+        reason: String,
+    },
 }
 
 /// What can go wrong within a transaction.
@@ -87,11 +88,8 @@ impl RedbStore {
     /// When the file is in use, damaged or newer than this program, or the disk refuses. A file that is
     /// refused stays as it was.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let (database, held) = open::open(folder)?;
-        Ok(Self {
-            path: folder.join(open::FILE),
-            current: Mutex::new(Current::Open { database: Arc::new(database), held }),
-        })
+        let opened = open::open(folder)?;
+        Ok(Self { path: folder.join(open::FILE), current: Mutex::new(Current::Open(Arc::new(opened))) })
     }
 
     /// The file.
@@ -104,21 +102,21 @@ impl RedbStore {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn database(&self, operation: &dyn Fn() -> String) -> Result<Arc<Database>, StoreError> {
+    fn opened(&self, operation: &dyn Fn() -> String) -> Result<Arc<Opened>, StoreError> {
         let failed = |reason: String| StoreError::Io { operation: operation(), reason };
         let mut current = self.current();
         match &*current {
-            Current::Open { database, .. } => return Ok(database.clone()),
+            Current::Open(opened) => return Ok(opened.clone()),
             Current::Failed { at, reason } if at.elapsed() < REOPEN_EVERY => {
                 return Err(failed(reason.clone()));
             }
             Current::Dropped | Current::Failed { .. } => {}
         }
-        match open::open_file(&self.path) {
-            Ok((database, held)) => {
-                let database = Arc::new(database);
-                *current = Current::Open { database: database.clone(), held };
-                Ok(database)
+        match open::open_file(&self.path, Missing::Refused) {
+            Ok(opened) => {
+                let opened = Arc::new(opened);
+                *current = Current::Open(opened.clone());
+                Ok(opened)
             }
             // Another thread is still reading from the one that failed.
             Err(error @ OpenError::InUse { .. }) => Err(failed(error.to_string())),
@@ -131,9 +129,9 @@ impl RedbStore {
     }
 
     /// Lets go of a database that refuses to work on.
-    fn let_go(&self, database: &Arc<Database>, reason: &str) {
+    fn let_go(&self, opened: &Arc<Opened>, reason: &str) {
         let mut current = self.current();
-        if matches!(&*current, Current::Open { database: open, .. } if Arc::ptr_eq(open, database)) {
+        if matches!(&*current, Current::Open(open) if Arc::ptr_eq(open, opened)) {
             tracing::warn!(file = %self.path.display(), reason, "the store is opened again");
             *current = Current::Dropped;
         }
@@ -145,8 +143,17 @@ impl RedbStore {
         operation: &dyn Fn() -> String,
         work: impl FnOnce(&Database) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let database = self.database(operation)?;
-        let error = match guard::caught(|| work(&database)) {
+        self.with_log(operation, |opened| work(&opened.database))
+    }
+
+    /// The same with the log beside the database.
+    fn with_log<T>(
+        &self,
+        operation: &dyn Fn() -> String,
+        work: impl FnOnce(&Opened) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let opened = self.opened(operation)?;
+        let error = match guard::caught(|| work(&opened)) {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(Fault::Store(error))) => return Err(error),
             Ok(Err(Fault::Redb(Error::Corrupted(reason)))) => return Err(self.corrupt(&reason)),
@@ -159,7 +166,7 @@ impl RedbStore {
             }
             Err(panic) => self.corrupt(&panic),
         };
-        self.let_go(&database, &error.to_string());
+        self.let_go(&opened, &error.to_string());
         Err(error)
     }
 
@@ -301,15 +308,38 @@ impl Store for RedbStore {
         if writes.is_empty() {
             return Ok(());
         }
-        self.with(&|| format!("commit {} documents", writes.len()), |database| {
-            let mut transaction = database.begin_write()?;
-            transaction.set_durability(Durability::Immediate)?;
+        self.with_log(&|| format!("commit {} documents", writes.len()), |opened| {
+            let mut log = opened.log();
+            let mut transaction = opened.database.begin_write()?;
             let mut batch = Batch::new(&transaction)?;
+            let after = batch.last_seq();
             for write in writes {
                 batch.apply(write)?;
             }
             batch.finish()?;
+            let is_logged = log.append(after, writes).unwrap_or_else(|problem| {
+                tracing::debug!(cause = %problem, "the log takes nothing, writing to the database at once");
+                false
+            });
+            transaction.set_durability(if is_logged { Durability::None } else { Durability::Immediate })?;
             transaction.commit()?;
+            if is_logged {
+                log.confirm();
+            } else {
+                log.restart();
+            }
+            Ok(())
+        })
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.with_log(&|| "take over what is in its log".to_owned(), |opened| {
+            let mut log = opened.log();
+            if log.wants_settling() {
+                // With it, all that was committed before it becomes durable.
+                opened.database.begin_write()?.commit()?;
+                log.restart();
+            }
             Ok(())
         })
     }

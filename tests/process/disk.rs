@@ -85,10 +85,11 @@ fn a_node_whose_disk_is_full_refuses_writes_goes_on_reading_and_recovers_by_itse
     assert_eq!(node.collection("load").len(), answered.len(), "what was refused is not there");
 
     // The same on a restart, from a copy: the disk goes with the process.
-    let file = "automerge/documents.redb";
     let copy = tempfile::tempdir().unwrap();
     fs::create_dir(copy.path().join("automerge")).unwrap();
-    fs::copy(within(&node, &folder.path().join(file)), copy.path().join(file)).unwrap();
+    for file in ["automerge/documents.redb", "automerge/documents.wal"] {
+        fs::copy(within(&node, &folder.path().join(file)), copy.path().join(file)).unwrap();
+    }
     let again = Setup::node("n", copy.path()).serve();
     check_nothing_is_missing(&again, &answered);
 }

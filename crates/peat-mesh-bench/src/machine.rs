@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use iroh::endpoint::presets;
+use iroh::endpoint::{Connection, RecvStream, SendStream, presets};
 use iroh::{Endpoint, EndpointAddr, RelayMode, TransportAddr};
 use peat_mesh_core::document::{ActorId, Document};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use crate::figure::Figure;
 use crate::nodes::Failed;
@@ -35,7 +36,7 @@ impl Machine {
     pub(crate) async fn measure(folder: &Path, report: &mut Report) -> Result<Self, Failed> {
         let iroh = iroh_stream().await?;
         let machine = Self {
-            fsync_ms: fsync(folder)?.median_ms(),
+            fsync_ms: fsync(folder, Duration::ZERO)?.median_ms(),
             round_trip_ms: iroh.round_trip_ms,
             stream_bytes_per_s: iroh.bytes_per_s,
             copy_bytes_per_s: copy_bytes_per_s(),
@@ -51,10 +52,35 @@ impl Machine {
         Ok(machine)
     }
 
+    /// The same fsync and the same round trip with a pause before each: cores that have slept, and caches that others used
+    /// meanwhile, make everything slower that is done now and then.
+    pub(crate) async fn measure_rested(
+        folder: &Path,
+        pause: Duration,
+        report: &mut Report,
+    ) -> Result<Rested, Failed> {
+        let rested = Rested {
+            fsync_ms: fsync(folder, pause)?.median_ms(),
+            round_trip_ms: iroh_round_trips(pause).await?.median_ms(),
+        };
+        let every = format!("every {} ms", pause.as_millis());
+        report.add(Figure::new(format!("the machine: fdatasync of 4 KiB, {every}"), rested.fsync_ms, "ms"));
+        let what = format!("the machine: round trip over bare iroh, {every}");
+        report.add(Figure::new(what, rested.round_trip_ms, "ms"));
+        Ok(rested)
+    }
+
     /// Milliseconds to send so many bytes and have them on disk: one stream and one fsync.
     pub(crate) fn ship_ms(&self, bytes: f64) -> f64 {
         self.round_trip_ms + bytes / self.stream_bytes_per_s * 1_000.0 + self.fsync_ms
     }
+}
+
+/// What the machine needs for one thing after a pause.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rested {
+    pub(crate) fsync_ms: f64,
+    pub(crate) round_trip_ms: f64,
 }
 
 /// Copies 64 MiB a few times.
@@ -94,10 +120,11 @@ pub(crate) fn crdt(contents: impl Iterator<Item = Map<String, Value>>, times: u3
 }
 
 /// Appending 4 KiB to a file and `fdatasync`.
-fn fsync(folder: &Path) -> Result<Samples, Failed> {
+fn fsync(folder: &Path, pause: Duration) -> Result<Samples, Failed> {
     let mut file = File::create(folder.join("fsync"))?;
     let mut samples = Samples::default();
     for _ in 0..ROUNDS {
+        std::thread::sleep(pause);
         let start = Instant::now();
         file.write_all(&[7; 4096])?;
         file.sync_data()?;
@@ -140,62 +167,103 @@ struct Iroh {
 /// Bytes that are sent over one stream.
 const STREAM_BYTES: usize = 256 * 1024 * 1024;
 
+/// Two endpoints, and one stream in both directions between them.
+struct Wire {
+    client: Endpoint,
+    server: Endpoint,
+    connection: Connection,
+    send: SendStream,
+    recv: RecvStream,
+    serve: JoinHandle<Result<(), Failed>>,
+}
+
+impl Wire {
+    async fn new() -> Result<Self, Failed> {
+        const ALPN: &[u8] = b"peat-mesh-bench/1";
+        let bind = || async {
+            Endpoint::builder(presets::Minimal)
+                .relay_mode(RelayMode::Disabled)
+                .alpns(vec![ALPN.to_vec()])
+                .clear_ip_transports()
+                .bind_addr("127.0.0.1:0")?
+                .bind()
+                .await
+                .map_err(Failed::from)
+        };
+        let (server, client) = (bind().await?, bind().await?);
+        let address = server.bound_sockets().into_iter().map(TransportAddr::Ip);
+        let address = EndpointAddr::from_parts(server.id(), address);
+        let serve = tokio::spawn(serve(server.clone()));
+        let connection = client.connect(address, ALPN).await?;
+        let (send, recv) = connection.open_bi().await?;
+        Ok(Self { client, server, connection, send, recv, serve })
+    }
+
+    /// 64 bytes there and back, with a pause before each.
+    async fn round_trips(&mut self, pause: Duration) -> Result<Samples, Failed> {
+        let mut samples = Samples::default();
+        let mut small = [1; 64];
+        for _ in 0..ROUNDS {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let start = Instant::now();
+            self.send.write_all(&small).await?;
+            self.recv.read_exact(&mut small).await?;
+            samples.push(start.elapsed());
+        }
+        Ok(samples)
+    }
+
+    async fn close(self) -> Result<(), Failed> {
+        self.connection.close(0_u32.into(), b"done");
+        self.serve.await??;
+        self.client.close().await;
+        self.server.close().await;
+        Ok(())
+    }
+}
+
+/// Answers so many small messages, and then one long one, if it comes.
+async fn serve(server: Endpoint) -> Result<(), Failed> {
+    let connection = server.accept().await.ok_or("nobody came")?.await?;
+    let (mut send, mut recv) = connection.accept_bi().await?;
+    let mut small = [0; 64];
+    for _ in 0..ROUNDS {
+        recv.read_exact(&mut small).await?;
+        send.write_all(&small).await?;
+    }
+    let mut piece = vec![0; 64 * 1024];
+    let mut bytes = 0;
+    while bytes < STREAM_BYTES {
+        match recv.read(&mut piece).await {
+            Ok(Some(more)) => bytes += more,
+            Ok(None) | Err(_) => return Ok(()),
+        }
+    }
+    send.write_all(&small).await?;
+    connection.closed().await;
+    Ok(())
+}
+
+async fn iroh_round_trips(pause: Duration) -> Result<Samples, Failed> {
+    let mut wire = Wire::new().await?;
+    let samples = wire.round_trips(pause).await?;
+    wire.close().await?;
+    Ok(samples)
+}
+
 /// Round trips of 64 bytes, and then one stream in one direction.
 async fn iroh_stream() -> Result<Iroh, Failed> {
-    const ALPN: &[u8] = b"peat-mesh-bench/1";
-    let bind = || async {
-        Endpoint::builder(presets::Minimal)
-            .relay_mode(RelayMode::Disabled)
-            .alpns(vec![ALPN.to_vec()])
-            .clear_ip_transports()
-            .bind_addr("127.0.0.1:0")?
-            .bind()
-            .await
-            .map_err(Failed::from)
-    };
-    let (server, client) = (bind().await?, bind().await?);
-    let address = server.bound_sockets().into_iter().map(TransportAddr::Ip);
-    let address = EndpointAddr::from_parts(server.id(), address);
-    let serve = tokio::spawn({
-        let server = server.clone();
-        async move {
-            let connection = server.accept().await.ok_or("nobody came")?.await?;
-            let (mut send, mut recv) = connection.accept_bi().await?;
-            let mut small = [0; 64];
-            for _ in 0..ROUNDS {
-                recv.read_exact(&mut small).await?;
-                send.write_all(&small).await?;
-            }
-            let mut piece = vec![0; 64 * 1024];
-            let mut bytes = 0;
-            while bytes < STREAM_BYTES {
-                bytes += recv.read(&mut piece).await?.ok_or("the stream ended")?;
-            }
-            send.write_all(&small).await?;
-            connection.closed().await;
-            Ok::<(), Failed>(())
-        }
-    });
-    let connection = client.connect(address, ALPN).await?;
-    let (mut send, mut recv) = connection.open_bi().await?;
-    let mut samples = Samples::default();
-    let mut small = [1; 64];
-    for _ in 0..ROUNDS {
-        let start = Instant::now();
-        send.write_all(&small).await?;
-        recv.read_exact(&mut small).await?;
-        samples.push(start.elapsed());
-    }
+    let mut wire = Wire::new().await?;
+    let samples = wire.round_trips(Duration::ZERO).await?;
     let piece = vec![7; 64 * 1024];
     let start = Instant::now();
     for _ in 0..STREAM_BYTES / piece.len() {
-        send.write_all(&piece).await?;
+        wire.send.write_all(&piece).await?;
     }
-    recv.read_exact(&mut small).await?;
+    wire.recv.read_exact(&mut [0; 64]).await?;
     let bytes_per_s = STREAM_BYTES as f64 / start.elapsed().as_secs_f64();
-    connection.close(0_u32.into(), b"done");
-    serve.await??;
-    client.close().await;
-    server.close().await;
+    wire.close().await?;
     Ok(Iroh { round_trip_ms: samples.median_ms(), bytes_per_s })
 }

@@ -39,12 +39,15 @@ pub(crate) async fn run(docs: usize) -> Result<Report, Failed> {
     let formation = Formation::new()?;
     let machine = Machine::measure(formation.path(), &mut report).await?;
     let (first, second) = pair(&formation).await?;
-    let disk = (machine.fsync_ms, "one fsync");
-    let both = (machine.fsync_ms + machine.round_trip_ms, "one fsync and one round trip");
+    let rested = Machine::measure_rested(formation.path(), PAUSE, &mut report).await?;
 
     let (acknowledged, arrived) = measure(&first, &second, "slow", docs, PAUSE, 1).await?;
+    let disk = (rested.fsync_ms, "one fsync at that pace");
+    let both = (2.0 * rested.fsync_ms + rested.round_trip_ms, "two fsyncs and one round trip at that pace");
     report.times("slow: PUT until it is acknowledged", &acknowledged, None, disk);
     report.times("slow: PUT until the other node's watcher has it", &arrived, Some((2.0, 10.0)), both);
+    let disk = (machine.fsync_ms, "one fsync");
+    let both = (2.0 * machine.fsync_ms + machine.round_trip_ms, "two fsyncs and one round trip");
 
     let pace = Duration::from_secs(1) / LOAD_PER_S;
     let (acknowledged, arrived) = measure(&first, &second, "load", loaded, pace, CLIENTS_COUNT).await?;

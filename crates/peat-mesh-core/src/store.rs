@@ -213,4 +213,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Several writes of one document are allowed. The sequence numbers must rise from write to write
     /// and start above [`Store::last_seq`].
     fn commit(&self, writes: &[DocWrite]) -> Result<(), StoreError>;
+    /// Does what commits have put off, if there is much of it; to be called when nobody waits. What was committed is on
+    /// disk with or without it, also when it fails.
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

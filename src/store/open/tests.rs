@@ -1,7 +1,7 @@
 use peat_mesh_core::store::Store;
 
 use super::super::RedbStore;
-use super::super::redb::tests::many;
+use super::super::redb::tests::{killed, many};
 use super::*;
 
 /// A folder with a store of 1,000 documents that was closed.
@@ -18,9 +18,7 @@ fn crashed_store() -> tempfile::TempDir {
     let folder = closed_store();
     let store = RedbStore::open(folder.path()).unwrap();
     store.commit(&many(1_001..1_101)).unwrap();
-    let crashed = tempfile::tempdir().unwrap();
-    fs::copy(store.path(), crashed.path().join(FILE)).unwrap();
-    crashed
+    killed(&store)
 }
 
 fn file(folder: &tempfile::TempDir) -> PathBuf {
@@ -145,7 +143,7 @@ fn a_newer_format_is_refused_and_left_alone() {
 
     let before = fs::read(file(&folder)).unwrap();
     let error = RedbStore::open(folder.path()).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 2, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 3, known: 2, .. }), "{error:?}");
     assert!(error.to_string().contains("run the newer version"), "{error}");
     assert!(fs::read(file(&folder)).unwrap() == before);
 }

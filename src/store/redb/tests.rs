@@ -25,6 +25,28 @@ pub(in crate::store) fn many(range: std::ops::Range<u64>) -> Vec<DocWrite> {
     range.map(|seq| put(&format!("things/{seq:08}"), seq)).collect()
 }
 
+/// A commit that fails when its record is in the log.
+pub(in crate::store) fn append_only(store: &RedbStore, after: u64, writes: &[DocWrite]) {
+    match &*store.current() {
+        Current::Open(opened) => assert!(opened.log().append(after, writes).unwrap()),
+        other => panic!("the store is {other:?}"),
+    }
+}
+
+/// What is done after a failure: the next call opens the files again.
+pub(in crate::store) fn drop_database(store: &RedbStore) {
+    *store.current() = Current::Dropped;
+}
+
+/// What a killed process leaves: the files as they are, and nobody who closes them.
+pub(in crate::store) fn killed(store: &RedbStore) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for name in [open::FILE, log::FILE] {
+        fs::copy(store.path().with_file_name(name), copy.path().join(name)).unwrap();
+    }
+    copy
+}
+
 #[test]
 fn the_redb_store_keeps_the_contract() {
     let mut folders: Vec<TempDir> = Vec::new();
@@ -44,8 +66,11 @@ fn a_store_that_was_closed_opens_with_all_it_had() {
     store.commit(&many(1..100)).unwrap();
     let page = store.list("things", None, 200).unwrap();
     drop(store);
-    let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["documents.redb"]);
+    let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["documents.redb", "documents.wal"]);
+    // A store that was closed has nothing in its log.
+    fs::remove_file(folder.join("documents.wal")).unwrap();
 
     let store = RedbStore::open(&folder).unwrap();
     assert_eq!(store.list("things", None, 200).unwrap(), page);
@@ -61,9 +86,7 @@ fn a_store_copied_in_mid_life_opens_with_all_that_was_committed() {
     for round in 0..20 {
         let from = round * 50 + 1;
         store.commit(&many(from..from + 50)).unwrap();
-        // What a killed process leaves: the file as it is, and nobody who closes it.
-        let crashed = tempfile::tempdir().unwrap();
-        fs::copy(store.path(), crashed.path().join(open::FILE)).unwrap();
+        let crashed = killed(&store);
         let reopened = RedbStore::open(crashed.path()).unwrap();
         assert_eq!(reopened.last_seq().unwrap(), from + 49);
         assert_eq!(reopened.collections().unwrap(), store.collections().unwrap());
@@ -104,9 +127,17 @@ fn the_heads_of_a_hundred_thousand_documents_are_visited() {
     assert_eq!(store.collections().unwrap(), [("things".to_owned(), 100_000)]);
 }
 
-fn fill_disk(store: &RedbStore) {
+pub(in crate::store) fn fill_disk(store: &RedbStore) {
     match &*store.current() {
-        Current::Open { held, .. } => held.fail_writes(true),
+        Current::Open(opened) => opened.held.fail_writes(true),
+        other => panic!("the store is {other:?}"),
+    }
+    fail_log(store);
+}
+
+pub(in crate::store) fn fail_log(store: &RedbStore) {
+    match &*store.current() {
+        Current::Open(opened) => opened.log().fail_writes(),
         other => panic!("the store is {other:?}"),
     }
 }
@@ -146,7 +177,7 @@ fn a_store_whose_file_went_away_says_so_and_comes_back() {
 
     fs::rename(&away, store.path()).unwrap();
     assert!(store.last_seq().is_err(), "it waits before it tries again");
-    *store.current() = Current::Dropped;
+    drop_database(&store);
     assert_eq!(store.last_seq().unwrap(), 99);
 }
 
@@ -216,9 +247,8 @@ fn what_the_store_costs() {
     });
     let size = fs::metadata(store.path()).unwrap().len();
     eprintln!("file: {size} bytes, {} each", size / 101_000);
-    let crashed = tempfile::tempdir().unwrap();
-    fs::copy(store.path(), crashed.path().join(open::FILE)).unwrap();
-    timed("close", 1, &mut || *store.current() = Current::Dropped);
+    let crashed = killed(&store);
+    timed("close", 1, &mut || drop_database(&store));
     timed("clean open", 1, &mut || {
         store.last_seq().unwrap();
     });

@@ -1,6 +1,7 @@
-//! Recovery of a store from a damaged file: everything that was acknowledged, or a refusal; never anything else.
+//! Recovery of a store from damaged files: everything that was acknowledged, or a refusal; never anything else.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -11,8 +12,9 @@ use serde_json::json;
 
 use super::input::Input;
 
-/// The file of a store in its folder.
-const FILE: &str = "documents.redb";
+/// The files of a store in its folder: the database, and the log of what it has not taken over yet.
+const FILES: [&str; 2] = ["documents.redb", "documents.wal"];
+const LOG: usize = 1;
 const PAGE_BYTES: usize = 4096;
 /// Most places at which a file is damaged.
 const WOUNDS_MAX: usize = 8;
@@ -20,10 +22,18 @@ const WOUNDS_MAX: usize = 8;
 /// Opens the store in a folder, or says why it is refused.
 pub type Open<'a> = dyn Fn(&Path) -> Result<Box<dyn Store>, String> + 'a;
 
-/// A file, and what it may show: the last commit; and the one before it, where a crash may have met the last one.
+/// The files of a store, and what each commit made of it.
 struct Image {
-    bytes: Vec<u8>,
-    shows: Vec<Shown>,
+    files: [Vec<u8>; 2],
+    commits: Vec<Commit>,
+    closes: bool,
+}
+
+/// What there was after a commit.
+struct Commit {
+    shown: Shown,
+    /// Where it lies in the log; nowhere when it went to the database at once.
+    in_log: Range<usize>,
 }
 
 /// All that can be read of one document.
@@ -48,31 +58,69 @@ static IMAGES: Mutex<Vec<Image>> = Mutex::new(Vec::new());
 pub fn recovery(data: &[u8], folder: &Path, open: &Open<'_>) {
     let mut images = IMAGES.lock().unwrap_or_else(PoisonError::into_inner);
     if images.is_empty() {
-        *images = [(1, true), (40, true), (400, true), (40, false)]
-            .map(|(count, closes)| image(folder, open, count, closes))
-            .into();
+        let all = [
+            (1, 1, true),
+            (40, 40, true),
+            (400, 400, true),
+            (40, 40, false),
+            (12, 1, false),
+            (400, 400, false),
+        ];
+        *images = all.map(|(count, at_once, closes)| image(folder, open, count, at_once, closes)).into();
     }
     let mut input = Input::new(data);
     let image = &images[input.below(images.len())];
-    let damaged = damage(&image.bytes, &mut input);
-    let is_whole = damaged == image.bytes;
-    fs::write(folder.join(FILE), &damaged).expect("a folder for tests can be written");
+    let which = input.below(3);
+    let mut damaged = image.files.clone();
+    for (file, bytes) in damaged.iter_mut().enumerate() {
+        // One of them, or both.
+        if which == file || which == 2 {
+            damage(bytes, &mut input);
+        }
+    }
+    for (name, bytes) in FILES.iter().zip(&damaged) {
+        fs::write(folder.join(name), bytes).expect("a folder for tests can be written");
+    }
     match open(folder).and_then(|store| read(&*store).map_err(|problem| problem.to_string())) {
         Ok(shown) => {
-            if !image.shows.contains(&shown) {
-                let wanted = image.shows.last().expect("an image shows something");
+            if !image.may_show(&shown, &damaged) {
+                let wanted = &image.commits.last().expect("an image shows something").shown;
                 panic!("the store shows what was never there: {}", difference(wanted, &shown));
             }
         }
         Err(problem) => {
-            assert!(!is_whole, "a whole file is refused: {problem}");
+            assert!(damaged != image.files, "whole files are refused: {problem}");
             assert!(!problem.trim().is_empty(), "a refusal says why");
         }
     }
 }
 
-fn damage(bytes: &[u8], input: &mut Input<'_>) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
+impl Image {
+    /// Everything that was committed, but for what a crash may have met: the last commit, when the files that it was
+    /// written to are damaged. Damage of the log that leaves no whole record is like several of those.
+    fn may_show(&self, shown: &Shown, damaged: &[Vec<u8>; 2]) -> bool {
+        let [database, log] = [0, 1].map(|file| damaged[file] != self.files[file]);
+        let mut commits = self.commits.iter().rev().peekable();
+        while let Some(commit) = commits.next() {
+            if commit.shown == *shown {
+                return true;
+            }
+            let is_lost = if commit.in_log.is_empty() {
+                database && commits.peek().is_some_and(|before| before.shown == *shown)
+            } else {
+                let part = damaged[LOG].get(commit.in_log.clone());
+                log && part.is_some_and(|part| part != &self.files[LOG][commit.in_log.clone()])
+            };
+            if self.closes || !is_lost {
+                return false;
+            }
+        }
+        // All of them were in the log alone.
+        shown.last_seq == 0 && shown.documents.is_empty() && shown.changes.is_empty()
+    }
+}
+
+fn damage(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
     for _ in 0..WOUNDS_MAX {
         if input.is_empty() || bytes.is_empty() {
             break;
@@ -100,15 +148,19 @@ fn damage(bytes: &[u8], input: &mut Input<'_>) -> Vec<u8> {
             _ => bytes[at] ^= 1 << (input.byte() % 8),
         }
     }
-    bytes
 }
 
-/// A store with some documents, some of them changed often and some deleted; closed in order, or as after a crash.
-fn image(folder: &Path, open: &Open<'_>, count: usize, closes: bool) -> Image {
-    let _ = fs::remove_file(folder.join(FILE));
+/// A store with some documents, some of them changed often and some deleted, by commits of so many of them; closed in
+/// order, or as after a crash.
+fn image(folder: &Path, open: &Open<'_>, count: usize, at_once: usize, closes: bool) -> Image {
+    for name in FILES {
+        let _ = fs::remove_file(folder.join(name));
+    }
+    let files = || FILES.map(|name| fs::read(folder.join(name)).expect("the files are there"));
     let store = open(folder).expect("an empty store can be made");
     let mut replica = Replica::new(&*store, [1; 16]).expect("a new store can be read");
-    let mut shows = Vec::new();
+    let mut commits = Vec::new();
+    let mut end = 0;
     for round in 0..4usize {
         let jobs = (0..count).filter(|number| round == 0 || number % (round + 1) == 0).map(|number| {
             let text = format!("text {number} of round {round}, which is not short").repeat(1 + number % 5);
@@ -120,15 +172,20 @@ fn image(folder: &Path, open: &Open<'_>, count: usize, closes: bool) -> Image {
             };
             Job { doc: doc(number), work, source: Source::Client }
         });
-        let outcomes = replica.run(&*store, jobs.collect(), 1_000 + round as u64);
-        assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()), "a whole store can be written");
-        shows.push(read(&*store).expect("a whole store can be read"));
+        for jobs in jobs.collect::<Vec<_>>().chunks(at_once) {
+            let outcomes = replica.run(&*store, jobs.to_vec(), 1_000 + round as u64);
+            assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()), "a whole store can be written");
+            let shown = read(&*store).expect("a whole store can be read");
+            // The log is new, so it is zero behind the last record.
+            let used = files()[LOG].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            let in_log = end..used.next_multiple_of(PAGE_BYTES);
+            end = in_log.end;
+            commits.push(Commit { shown, in_log });
+        }
     }
-    let crashed = fs::read(folder.join(FILE));
+    let crashed = files();
     drop(store);
-    let bytes = if closes { fs::read(folder.join(FILE)) } else { crashed }.expect("the file is there");
-    let first = if closes { shows.len() - 1 } else { shows.len() - 2 };
-    Image { bytes, shows: shows.split_off(first) }
+    Image { files: if closes { files() } else { crashed }, commits, closes }
 }
 
 fn doc(number: usize) -> DocId {
