@@ -56,7 +56,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
 
-pub use find::FIND_ALPN;
+pub use find::{FIND_ALPN, QUESTIONS_COUNT_MAX};
 pub use iroh_blobs::ALPN;
 pub use keeper::Keeper;
 pub use open::OpenError;
@@ -102,6 +102,7 @@ struct Inner {
     fetches: Arc<Semaphore>,
     starts: Semaphore,
     passed_on: Semaphore,
+    passing: Arc<Semaphore>,
     /// The blobs that are being fetched, mended or deleted: one of that at a time for each.
     turns: Mutex<HashMap<BlobHash, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -183,6 +184,7 @@ impl Opened {
             counts: Counts::default(),
             fetches: Arc::new(Semaphore::new(FETCHES_COUNT_MAX)),
             passed_on: Semaphore::new(find::PASSED_ON_COUNT_MAX),
+            passing: Arc::new(Semaphore::new(find::PASSING_COUNT_MAX)),
             starts: Semaphore::new(read::STARTS_COUNT_MAX),
             turns: Mutex::default(),
         });

@@ -260,11 +260,8 @@ impl Node {
 
 /// What peers may speak beside documents.
 fn blob_protocols(connections: &mpsc::Sender<Connection>) -> Vec<Guest> {
-    let guest = |alpn| {
-        let streams_count_max = blob::STREAMS_COUNT_MAX;
-        Guest { alpn, connections: connections.clone(), streams_count_max }
-    };
-    vec![guest(blob::ALPN), guest(blob::FIND_ALPN)]
+    let guest = |alpn, streams_count_max| Guest { alpn, connections: connections.clone(), streams_count_max };
+    vec![guest(blob::ALPN, blob::STREAMS_COUNT_MAX), guest(blob::FIND_ALPN, blob::QUESTIONS_COUNT_MAX)]
 }
 
 fn lacks(peer: &Peer) -> bool {

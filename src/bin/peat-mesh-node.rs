@@ -71,6 +71,8 @@ Environment of `run`:
   PEAT_IROH_RELAY_URLS   relays of the formation, https://host:port, separated by commas [none]
   PEAT_BLOB_POLICY       which files come with their documents: maps=eager,archive=pinned,*=lazy [*=lazy]
   PEAT_BLOB_GRACE_SECS   how long a file stays that no document names, 0 for ever [604800, 7 days]
+  PEAT_BLOB_MAX_BYTES    what all files may take of the disk, such as 20GB [no limit]
+  PEAT_BLOB_BANDWIDTH    what they may take of the network in a second, such as 5MB [no limit]
   PEAT_LOG_FORMAT        text or json [text]
   RUST_LOG               what the log shows [info,peat_mesh=debug]
 

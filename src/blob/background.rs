@@ -1,8 +1,11 @@
-//! Blobs that are fetched in the background. A tag remembers them over a restart.
+//! Blobs that somebody has asked to be fetched in the background. A tag remembers them over a restart.
+
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use tracing::warn;
 
+use super::sweep::blocking;
 use super::{Inner, WANTED, failed, fetch, raw, tag};
 use crate::handle::{BlobError, BlobHash, BlobState};
 
@@ -18,7 +21,18 @@ impl Inner {
         Ok(state)
     }
 
+    /// Ends the fetch of a blob, whoever wanted it, and takes the mark off that documents have left. `false` when there
+    /// was none.
     pub(super) async fn cancel(&self, hash: BlobHash) -> Result<bool, BlobError> {
+        // The mark first: whoever begins fetches for documents looks at it once more after that.
+        let references = Arc::clone(&self.references);
+        let was_marked = blocking(move || references.unwant(hash)).await;
+        let was = self.end_fetch(hash).await?;
+        Ok(was_marked? || was)
+    }
+
+    /// Ends the fetch of a blob, whoever wanted it.
+    pub(super) async fn end_fetch(&self, hash: BlobHash) -> Result<bool, BlobError> {
         let was = self.store.tags().delete(tag(WANTED, hash)).await.map_err(failed)? > 0;
         Ok(self.jobs.cancel(hash) || was)
     }

@@ -18,16 +18,15 @@ pub(super) fn set(chunks: Range<u64>) -> ChunkRanges {
     ChunkRanges::from(ChunkNum(chunks.start)..ChunkNum(chunks.end))
 }
 
+/// The runs of chunks in a set, from the first on.
+pub(super) fn runs(of: &ChunkRanges) -> impl Iterator<Item = Range<u64>> {
+    let runs = of.boundaries().chunks(2);
+    runs.filter_map(|run| Some(run.first()?.0..run.get(1).map_or(u64::MAX, |end| end.0)))
+}
+
 /// The first run of chunks at or after `from`; `None` when there is none.
 pub(super) fn run(of: &ChunkRanges, from: u64) -> Option<Range<u64>> {
-    let mut bounds = of.boundaries().iter().map(|chunk| chunk.0);
-    while let Some(start) = bounds.next() {
-        let end = bounds.next().unwrap_or(u64::MAX);
-        if end > from {
-            return Some(start.max(from)..end);
-        }
-    }
-    None
+    runs(of).find(|run| run.end > from).map(|run| run.start.max(from)..run.end)
 }
 
 #[cfg(test)]
@@ -52,5 +51,6 @@ mod tests {
             assert_eq!(run(&all, from), Some(found), "{from}");
         }
         assert_eq!(run(&ChunkRanges::empty(), 0), None);
+        assert_eq!(runs(&all).collect::<Vec<_>>(), [16..32, 64..80, 128..u64::MAX]);
     }
 }

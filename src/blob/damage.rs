@@ -23,15 +23,15 @@ use tracing::{error, info, warn};
 
 use super::find::{HOPS_COUNT_MAX, Has};
 use super::pace::Paced;
-use super::{Inner, WHOLE, chunks, failed, store_hash, tag};
-use crate::handle::BlobHash;
+use super::{Inner, chunks, store_hash, upload};
+use crate::handle::{BlobError, BlobHash, BlobState};
 
 /// Damage that may wait to be mended.
 pub(super) const REPAIRS_COUNT_MAX: usize = 64;
 /// How long a peer may take for the bytes that are missing.
 const BYTES: Duration = Duration::from_secs(30);
 /// The store keeps bytes in groups of 16 KiB.
-const GROUP: BlockSize = BlockSize::from_chunk_log(4);
+pub(super) const GROUP: BlockSize = BlockSize::from_chunk_log(4);
 const GROUP_BYTES: u64 = 16 * 1024;
 
 /// The blobs that are known to be damaged.
@@ -102,11 +102,14 @@ impl Inner {
             }
         };
         match &result {
-            Ok(()) if self.damage.forget(hash) => {
-                self.counts.repaired.fetch_add(1, Ordering::Relaxed);
-                info!(%hash, groups = mended, "a damaged blob is whole again, with the bytes of a peer");
-            }
-            Ok(()) => {}
+            Ok(()) => match (self.damage.forget(hash), mended) {
+                (false, _) => {}
+                (true, 0) => info!(%hash, "a blob that could not be read can be read again"),
+                (true, groups) => {
+                    self.counts.repaired.fetch_add(1, Ordering::Relaxed);
+                    info!(%hash, groups, "a damaged blob is whole again, with the bytes of a peer");
+                }
+            },
             Err(reason) => warn!(
                 %hash,
                 "a damaged blob could not be mended: {reason}. It is tried again when somebody reads it; DELETE \
@@ -137,34 +140,57 @@ impl Inner {
         Ok(None)
     }
 
-    /// Drops a blob whose files cannot be read, and has it fetched again, if somebody has it. Why it cannot be read
-    /// now, in words.
+    /// Drops a blob whose files are gone, and has it fetched again, if somebody has it. Why it cannot be read now, in
+    /// words.
     async fn replace(self: &Arc<Self>, hash: BlobHash, reason: &str) -> String {
-        let mut asked = self.ask_all(hash, 0, &BTreeSet::new());
-        let mut is_elsewhere = false;
-        while let Some((_, found)) = asked.next().await {
-            is_elsewhere |= found.is_ok_and(|found| found.answer.has == Has::Whole);
+        match self.try_replace(hash).await {
+            Ok(()) => format!("its files are gone ({reason}); it is fetched again from a peer"),
+            Err(problem) => format!("its files cannot be read now ({reason}), and {problem}"),
         }
-        if !is_elsewhere {
-            return format!("its files cannot be read ({reason}), and no connected node has it whole");
-        }
-        let replacing = async {
-            self.store.tags().delete(tag(WHOLE, hash)).await.map_err(failed)?;
-            self.collector.collect().await?;
-            self.space.gone(hash);
-            self.damage.forget(hash);
-            self.request(hash).await
+    }
+
+    async fn try_replace(self: &Arc<Self>, hash: BlobHash) -> Result<(), String> {
+        let failed = |problem: BlobError| format!("it cannot be fetched again: {problem}");
+        let BlobState::Complete { size } = self.state(hash).await.map_err(failed)? else {
+            return Err("it is not here any more".to_owned());
         };
-        match replacing.await {
-            Ok(_) => format!("its files cannot be read ({reason}); it is fetched again from a peer"),
-            Err(problem) => {
-                format!("its files cannot be read ({reason}), and it cannot be fetched again: {problem}")
-            }
+        self.must_be_lost(hash, size).await?;
+        // The word of a peer is not enough: one with the same trouble also says that it has the blob. The end proves
+        // the length too.
+        self.group_of_any(hash, size.saturating_sub(1)).await?;
+        let tagging = self.tagging.write().await;
+        // Somebody may have stored it anew.
+        self.must_be_lost(hash, size).await?;
+        self.untag(hash).await.map_err(failed)?;
+        // The collector needs it.
+        drop(tagging);
+        self.collector.collect().await.map_err(failed)?;
+        self.request(hash).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// `Err` in words, unless files of a blob of this length are certainly gone or cut. Anything else may pass, such as
+    /// too many open files.
+    async fn must_be_lost(&self, hash: BlobHash, size: u64) -> Result<(), String> {
+        match upload::Files::new(&self.paths, hash, size).are_lost().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("nothing is dropped, because they are there".to_owned()),
+            Err(problem) => Err(format!("nothing is dropped, because they may be there: {problem}")),
         }
     }
 
     /// Writes one group of a peer over the one that is here.
     async fn mend(self: &Arc<Self>, hash: BlobHash, at: u64) -> Result<(), String> {
+        let (size, items) = self.group_of_any(hash, at).await?;
+        self.write(hash, size, items).await
+    }
+
+    /// What a group holds, from the first peer that can prove it, with the length of the blob.
+    async fn group_of_any(
+        self: &Arc<Self>,
+        hash: BlobHash,
+        at: u64,
+    ) -> Result<(u64, Vec<BaoContentItem>), String> {
         let mut reason = "no connected node has it whole".to_owned();
         for hops in [0, HOPS_COUNT_MAX] {
             let mut asked = self.ask_all(hash, hops, &BTreeSet::new());
@@ -173,7 +199,7 @@ impl Inner {
                     continue;
                 }
                 match tokio::time::timeout(BYTES, self.group_of(hash, peer, at)).await {
-                    Ok(Ok((size, items))) => return self.write(hash, size, items).await,
+                    Ok(Ok(proven)) => return Ok(proven),
                     Ok(Err(problem)) => reason = format!("{} did not give it: {problem}", peer.short()),
                     Err(_) => reason = format!("{} did not give it in time", peer.short()),
                 }
@@ -191,7 +217,7 @@ impl Inner {
     ) -> Result<(u64, Vec<BaoContentItem>), String> {
         let words = |problem: &dyn std::fmt::Display| problem.to_string();
         let (connection, send, stream) = self.ways.stream(peer, iroh_blobs::ALPN).await?;
-        let recv = Paced { stream, pace: Arc::clone(&self.pace_in) };
+        let recv = Paced { stream, pace: Arc::clone(&self.pace_in), held: Arc::default() };
         let pair = StreamPair::new(connection.stable_id() as u64, recv, send);
         let ranges = chunks::set(chunks::of_bytes(at..at + 1));
         let request = GetRequest::blob_ranges(store_hash(hash), ranges);

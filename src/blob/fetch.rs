@@ -15,6 +15,7 @@ mod run;
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bao_tree::ChunkRanges;
@@ -35,6 +36,8 @@ pub(super) const STARTS_COUNT_MAX: usize = 256;
 pub(super) enum Want {
     /// It is to be whole here, however long that takes.
     Background,
+    /// A document wants it. Whoever keeps blobs for documents may set it aside for a while, see [`Job::set_aside`].
+    Document,
     /// It is fetched for a peer that has no way to those who have it.
     Passing,
     /// It is read. The reader says what it waits for.
@@ -58,6 +61,8 @@ pub(super) enum End {
     Store(String),
     /// Nobody wanted it any more.
     NotWanted,
+    /// A document wants it, but it is the turn of others.
+    SetAside,
 }
 
 impl End {
@@ -68,6 +73,10 @@ impl End {
             Self::Full => space::full(),
             Self::Quota { max_bytes } => BlobError::Quota { max_bytes },
             Self::Store(reason) => BlobError::Store(reason),
+            Self::SetAside => BlobError::Interrupted {
+                hash,
+                reason: "nobody has it; it is looked for again later, by turns with others".to_owned(),
+            },
             Self::NotWanted | Self::Whole => BlobError::Interrupted {
                 hash,
                 reason: "the fetch was ended, by a request or because the blob was deleted".to_owned(),
@@ -98,11 +107,19 @@ pub(super) struct Here {
 #[derive(Debug, Default)]
 struct Wants {
     background: bool,
+    document: bool,
+    is_set_aside: bool,
     passing: usize,
     /// What readers wait for, in bytes. One that has not said so waits for the length.
     readers: HashMap<u64, Option<Range<u64>>>,
     next_reader: u64,
     ended: bool,
+}
+
+impl Wants {
+    fn any(&self) -> bool {
+        self.background || self.document || self.passing > 0 || !self.readers.is_empty()
+    }
 }
 
 /// A blob that somebody wants.
@@ -141,6 +158,7 @@ impl Job {
         let reader = wants.next_reader;
         match want {
             Want::Background => wants.background = true,
+            Want::Document => (wants.document, wants.is_set_aside) = (true, false),
             Want::Passing => wants.passing += 1,
             Want::Reading => {
                 wants.next_reader += 1;
@@ -155,12 +173,42 @@ impl Job {
     /// Ends the job, if nobody wants it any more.
     fn end_unwanted(&self) -> bool {
         let mut wants = self.wants();
-        wants.ended = !wants.background && wants.passing == 0 && wants.readers.is_empty();
+        wants.ended = !wants.any();
         wants.ended
     }
 
+    /// Whether it is to be tried again and again.
+    fn is_lasting(&self) -> bool {
+        let wants = self.wants();
+        wants.background || wants.document
+    }
+
+    /// Whether somebody has asked for it to be fetched in the background.
     fn is_background(&self) -> bool {
         self.wants().background
+    }
+
+    /// Whether a document wants it now.
+    pub(super) fn is_for_document(&self) -> bool {
+        self.wants().document
+    }
+
+    /// Whether somebody still wants it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wants().any()
+    }
+
+    /// Where the fetch is.
+    pub(super) fn step(&self) -> FetchStep {
+        self.progress.borrow().step.clone()
+    }
+
+    /// Ends the wish that a document has for now, so that others have their turn.
+    pub(super) fn set_aside(&self) {
+        let mut wants = self.wants();
+        (wants.document, wants.is_set_aside) = (false, true);
+        drop(wants);
+        self.changed.notify_one();
     }
 
     fn is_read(&self) -> bool {
@@ -173,14 +221,19 @@ impl Job {
         let wants = self.wants();
         let front = wants.readers.values().flatten().map(|range| range.start).min();
         // The end proves the length. Of a small blob everything does, at the same price.
-        let is_all = wants.background || wants.passing > 0 || size <= READABLE_BYTES;
+        let is_all = wants.background || wants.document || wants.passing > 0 || size <= READABLE_BYTES;
         let of_reader = |range: &Option<Range<u64>>| range.clone().unwrap_or(size.saturating_sub(1)..size);
         let ranges = (!is_all).then(|| wants.readers.values().map(of_reader).collect());
         (ranges, front.unwrap_or_default())
     }
 
     fn end(&self, end: End) {
-        self.wants().ended = true;
+        let is_set_aside = {
+            let mut wants = self.wants();
+            wants.ended = true;
+            wants.is_set_aside
+        };
+        let end = if end == End::NotWanted && is_set_aside { End::SetAside } else { end };
         let step = match &end {
             End::Whole => FetchStep::Complete,
             other => FetchStep::Ended { reason: other.clone().error(self.hash).to_string() },
@@ -193,7 +246,7 @@ impl Job {
     }
 }
 
-/// Somebody wants a blob, until this is dropped. One in the background lasts.
+/// Somebody wants a blob, until this is dropped. One in the background, or for a document, lasts.
 #[derive(Debug)]
 pub(super) struct Interest {
     pub(super) job: Arc<Job>,
@@ -217,7 +270,7 @@ impl Drop for Interest {
     fn drop(&mut self) {
         let mut wants = self.job.wants();
         match self.want {
-            Want::Background => {}
+            Want::Background | Want::Document => {}
             Want::Passing => wants.passing -= 1,
             Want::Reading => {
                 wants.readers.remove(&self.reader);
@@ -233,12 +286,16 @@ impl Drop for Interest {
 pub(super) struct Jobs {
     all: Mutex<HashMap<BlobHash, Arc<Job>>>,
     starts: mpsc::Sender<Arc<Job>>,
+    /// Told when a job is over.
+    pub(super) over: Notify,
+    /// Whether documents want more blobs than may be fetched for them at once.
+    pub(super) is_crowded: AtomicBool,
 }
 
 impl Jobs {
     /// With the way to whoever runs them.
     pub(super) fn new(starts: mpsc::Sender<Arc<Job>>) -> Self {
-        Self { all: Mutex::default(), starts }
+        Self { all: Mutex::default(), starts, over: Notify::new(), is_crowded: AtomicBool::new(false) }
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<BlobHash, Arc<Job>>> {
@@ -262,14 +319,22 @@ impl Jobs {
         self.get(hash).map(|job| job.progress.subscribe())
     }
 
-    /// Ends the wish for it in the background. `false` when there was none.
+    /// Ends the wish for it in the background, also for documents. `false` when there was none.
     pub(super) fn cancel(&self, hash: BlobHash) -> bool {
         let Some(job) = self.get(hash) else {
             return false;
         };
-        let was = std::mem::take(&mut job.wants().background);
+        let was = {
+            let mut wants = job.wants();
+            std::mem::take(&mut wants.background) | std::mem::take(&mut wants.document)
+        };
         job.changed.notify_one();
         was
+    }
+
+    /// Whether a job goes on.
+    pub(super) fn is_live(&self, job: &Arc<Job>) -> bool {
+        self.get(job.hash).is_some_and(|other| Arc::ptr_eq(&other, job))
     }
 
     /// Whether somebody reads it, here or at a peer.
@@ -285,6 +350,8 @@ impl Jobs {
         if all.get(&job.hash).is_some_and(|other| Arc::ptr_eq(other, job)) {
             all.remove(&job.hash);
         }
+        drop(all);
+        self.over.notify_one();
     }
 }
 

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use iroh::endpoint::{Connection, RecvStream, SendStream};
 use peat_mesh_core::EndpointId;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tracing::debug;
 
@@ -36,6 +37,11 @@ const HOLDERS: Duration = Duration::from_secs(1);
 const QUESTION: Duration = Duration::from_secs(5);
 /// Questions that are passed on at once; others are answered with no.
 pub(super) const PASSED_ON_COUNT_MAX: usize = 8;
+/// Questions on one connection that may be open at once. One that is answered with a part that grows is open for as
+/// long as the fetch takes, so this is how many blobs a node fetches through another.
+pub const QUESTIONS_COUNT_MAX: u32 = 256;
+/// The same over all peers; to others this node promises nothing that grows.
+pub(super) const PASSING_COUNT_MAX: usize = 1024;
 
 const QUESTION_BYTES_MIN: usize = 34;
 const ANSWER_BYTES: usize = 19;
@@ -125,6 +131,9 @@ pub(super) struct Found {
 /// A peer's answer; why there is none, in words.
 pub(super) type Asked = (EndpointId, Result<Found, String>);
 
+/// A fetch for a peer, and its place among those.
+type Promise = (Interest, OwnedSemaphorePermit);
+
 impl Inner {
     /// Asks the nearest connected peers that are not among the `tried` ones, all at once.
     pub(super) fn ask_all(
@@ -184,7 +193,7 @@ impl Inner {
     }
 
     /// What this node answers, and what makes it true while somebody waits for it.
-    async fn answer(self: &Arc<Self>, question: Question, from: EndpointId) -> (Answer, Option<Interest>) {
+    async fn answer(self: &Arc<Self>, question: Question, from: EndpointId) -> (Answer, Option<Promise>) {
         let hash = question.hash;
         let busy = self.busy();
         let here = self.state(hash).await.unwrap_or(BlobState::Absent);
@@ -195,10 +204,12 @@ impl Inner {
             BlobState::Absent => (None, 0),
         };
         let is_coming = self.jobs.is_coming(hash);
-        if is_coming || question.hops > 0 && self.is_somewhere(question, from).await {
+        if let Ok(place) = Arc::clone(&self.passing).try_acquire_owned()
+            && (is_coming || question.hops > 0 && self.is_somewhere(question, from).await)
+        {
             // Whoever asks without passing on only wants to know.
             return match self.join(hash, Want::Passing).await {
-                Ok(interest) => (answer(Has::Growing, size, have_bytes), Some(interest)),
+                Ok(interest) => (answer(Has::Growing, size, have_bytes), Some((interest, place))),
                 Err(_) => (answer(Has::Nothing, None, 0), None),
             };
         }
@@ -259,12 +270,12 @@ async fn reply(
 ) -> Result<(), &'static str> {
     let question = tokio::time::timeout(QUESTION, read(&mut recv)).await;
     let question = question.ok().flatten().ok_or("that is no question for a blob")?;
-    let (answer, interest) = inner.answer(question, from).await;
-    if send.write_all(&answer.bytes()).await.is_ok() && interest.is_some() {
+    let (answer, promise) = inner.answer(question, from).await;
+    if send.write_all(&answer.bytes()).await.is_ok() && promise.is_some() {
         // Ends when whoever asked does not want it any more, or is gone.
         let _ = send.stopped().await;
     }
-    drop(interest);
+    drop(promise);
     // What is written arrives, also when the connection ends.
     let _ = send.finish();
     Ok(())

@@ -1,7 +1,9 @@
 //! The task that does for blobs what documents say: it follows the changes, has blobs fetched that collections with
 //! a policy name, and drops those to which nothing has referred for the grace time.
 
-use std::collections::BTreeSet;
+mod fetches;
+mod queue;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +12,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
+use self::fetches::Fetches;
 use super::references::Followed;
-use super::sweep::blocking;
+use super::sweep::{DROPS_COUNT_MAX, blocking};
 use super::{BlobStore, PARTIAL, WHOLE};
-use crate::handle::{BlobError, BlobHash, BlobState, Blobs, Handle};
+use crate::handle::{BlobError, BlobHash, Blobs, Handle};
 
 /// Changes within so many milliseconds are looked at together.
 const FOLLOW_EVERY: Duration = Duration::from_millis(100);
-/// After a failure, and while blobs are wanted that have not come, it is tried again after so long.
+/// After a failure it is tried again after so long.
 const RETRY: Duration = Duration::from_secs(60);
 /// How long peers have to say that they are in step.
 const IN_STEP_WITHIN: Duration = Duration::from_secs(5);
@@ -51,7 +54,15 @@ impl BlobStore {
     pub fn keep(&self, handle: Handle) -> Keeper {
         let cancel = CancellationToken::new();
         let (blobs, token) = (self.clone(), cancel.clone());
-        let work = Work { blobs, handle, cancel: token, is_failing: false, wants: false, waits_for: None };
+        let work = Work {
+            blobs,
+            handle,
+            cancel: token,
+            fetches: Fetches::new(),
+            due: Vec::new(),
+            is_failing: false,
+            waits_for: None,
+        };
         Keeper { task: tokio::spawn(work.run()), cancel: cancel.drop_guard() }
     }
 }
@@ -60,10 +71,11 @@ struct Work {
     blobs: BlobStore,
     handle: Handle,
     cancel: CancellationToken,
+    fetches: Fetches,
+    /// Blobs whose time was over at the last look, and that were not dropped yet.
+    due: Vec<BlobHash>,
     /// Whether the log has said that it does not work.
     is_failing: bool,
-    /// Whether blobs are wanted that have not come.
-    wants: bool,
     /// Why blobs that nothing refers to have to stay, as the log has said.
     waits_for: Option<String>,
 }
@@ -75,29 +87,38 @@ impl Work {
         let every = self.sweep_every();
         let mut sweep_at = every.map(|every| Instant::now() + every);
         let mut is_reviewed = false;
-        let mut retry_at = Instant::now();
         while !cancel.is_cancelled() {
             let mut done = self.follow().await;
-            let is_time = Instant::now() >= retry_at;
-            if done.is_ok() && (!is_reviewed || (self.wants && is_time)) {
-                done = self.review(!is_reviewed).await;
-                is_reviewed |= done.is_ok();
-                retry_at = Instant::now() + RETRY;
+            if done.is_ok() && !is_reviewed {
+                done = self.review().await;
+                is_reviewed = done.is_ok();
             }
-            if done.is_ok() && sweep_at.is_some_and(|at| Instant::now() >= at) {
-                done = self.sweep().await;
-                sweep_at = every.map(|every| Instant::now() + every);
+            let mut fetch_at = None;
+            if done.is_ok() {
+                match self.fetch().await {
+                    Ok(at) => fetch_at = at,
+                    Err(problem) => done = Err(problem),
+                }
+                if sweep_at.is_some_and(|at| Instant::now() >= at) {
+                    done = self.sweep().await.and(done);
+                    // What is left of it goes on at once, after a look at everything else.
+                    let wait = every.filter(|_| self.due.is_empty()).unwrap_or_default();
+                    sweep_at = Some(Instant::now() + wait);
+                }
             }
             self.note(&done);
-            let next = match (&done, sweep_at) {
-                (Err(_), _) => Instant::now() + RETRY,
-                (Ok(()), Some(at)) if self.wants => at.min(retry_at),
-                (Ok(()), at) if self.wants => at.unwrap_or(retry_at),
-                (Ok(()), at) => at.unwrap_or(Instant::now() + SWEEP_EVERY_MAX),
+            let at_the_latest = match done {
+                Ok(()) => Instant::now() + SWEEP_EVERY_MAX,
+                Err(_) => Instant::now() + RETRY,
             };
+            let next = fetch_at
+                .into_iter()
+                .chain(sweep_at.filter(|_| done.is_ok()))
+                .fold(at_the_latest, Instant::min);
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = sleep_until(next) => {}
+                () = self.blobs.inner.jobs.over.notified() => {}
                 // How many there were does not matter: they are read from the index.
                 _ = changes.recv() => tokio::select! {
                     () = cancel.cancelled() => return,
@@ -131,8 +152,6 @@ impl Work {
         loop {
             let references = Arc::clone(&self.blobs.inner.references);
             let followed = blocking(move || references.follow()).await?;
-            // Should it fail, it is done with the next review.
-            self.wants |= !followed.touched.is_empty();
             self.attend(&followed.touched).await?;
             if !followed.more || self.cancel.is_cancelled() {
                 return Ok(());
@@ -140,77 +159,42 @@ impl Work {
         }
     }
 
-    /// Goes through all that is wanted, and at a start through all that documents name.
-    async fn review(&mut self, is_start: bool) -> Result<(), BlobError> {
-        let here = if is_start { self.blobs.inner.here(&[WHOLE]).await? } else { BTreeSet::new() };
+    /// Marks at a start what documents want and is not here.
+    async fn review(&mut self) -> Result<(), BlobError> {
+        let here = self.blobs.inner.here(&[WHOLE]).await?;
         let references = Arc::clone(&self.blobs.inner.references);
-        let wanted =
-            blocking(move || if is_start { references.review(&here) } else { references.wanted() }).await?;
-        self.wants = false;
-        self.attend(&wanted).await
+        blocking(move || references.review(&here).map(drop)).await
     }
 
-    /// Begins and ends fetches, as documents want it now.
-    async fn attend(&mut self, hashes: &BTreeSet<BlobHash>) -> Result<(), BlobError> {
-        let references = Arc::clone(&self.blobs.inner.references);
-        let (mut here, mut given_up, mut problem) = (Vec::new(), Vec::new(), None);
-        for hash in hashes {
-            let Some(is_wanted) = references.is_wanted(*hash)? else { continue };
-            if self.cancel.is_cancelled() {
-                return Ok(());
-            }
-            match (self.blobs.state(*hash).await?, is_wanted) {
-                (BlobState::Complete { .. }, _) => here.push(*hash),
-                (_, true) => {
-                    self.wants = true;
-                    // One that cannot be begun is no reason to leave the others.
-                    problem = self.request(*hash).await.err().or(problem);
-                }
-                (_, false) => {
-                    self.blobs.cancel(*hash).await?;
-                    debug!(%hash, "no document wants this blob any more; it is not fetched on");
-                    given_up.push(*hash);
-                }
-            }
-        }
-        blocking(move || references.settle(&here, &given_up)).await?;
-        problem.map_or(Ok(()), Err)
-    }
-
-    /// Begins a fetch, unless there is one.
-    async fn request(&self, hash: BlobHash) -> Result<(), BlobError> {
-        if self.blobs.progress(hash).is_some() {
-            return Ok(());
-        }
-        tokio::select! {
-            requested = self.blobs.request(hash) => requested?,
-            () = self.cancel.cancelled() => return Ok(()),
-        };
-        debug!(%hash, "a document names this blob; it is fetched");
-        Ok(())
-    }
-
-    /// Drops what may go.
+    /// Drops some of what may go. The others are left in `due`: while some are dropped, other peers and documents may
+    /// come.
     async fn sweep(&mut self) -> Result<(), BlobError> {
         let inner = Arc::clone(&self.blobs.inner);
-        let here = inner.here(&[WHOLE, PARTIAL]).await?;
-        let references = Arc::clone(&inner.references);
-        let mut due = blocking(move || references.look(&here)).await?;
-        due.retain(|hash| self.blobs.progress(*hash).is_none());
-        if due.is_empty() {
+        if self.due.is_empty() {
+            let here = inner.here(&[WHOLE, PARTIAL]).await?;
+            let references = Arc::clone(&inner.references);
+            self.due = blocking(move || references.look(&here)).await?;
+        }
+        let mut some = self.due.split_off(self.due.len().saturating_sub(DROPS_COUNT_MAX));
+        some.retain(|hash| self.blobs.progress(*hash).is_none());
+        if some.is_empty() {
             return Ok(());
         }
         if let Some(why) = self.may_miss_documents().await {
-            if self.waits_for.as_ref() != Some(&why) {
-                info!(blobs = due.len(), "Blobs that nothing refers to stay for now: {why}");
+            if !self.cancel.is_cancelled() && self.waits_for.as_ref() != Some(&why) {
+                let blobs = self.due.len() + some.len();
+                info!(blobs, "Blobs that nothing refers to stay for now: {why}");
             }
             self.waits_for = Some(why);
+            self.due.clear();
             return Ok(());
         }
         self.waits_for = None;
         let mut followed = Followed::default();
-        let dropped = inner.drop_unreferenced(&due, &mut followed).await;
-        self.wants |= !followed.touched.is_empty();
+        let dropped = inner.drop_unreferenced(&some, &mut followed).await;
+        if dropped.is_err() {
+            self.due.clear();
+        }
         self.attend(&followed.touched).await?;
         dropped
     }
@@ -220,8 +204,13 @@ impl Work {
         if self.handle.checks().iter().any(|check| check.name == "sync" && !check.ok) {
             return Some("this node has not caught up with its peers yet".to_owned());
         }
-        let Ok(state) = self.handle.sync(IN_STEP_WITHIN).await else {
-            return Some("this node is shutting down".to_owned());
+        let stopping = || "this node is shutting down".to_owned();
+        let state = tokio::select! {
+            () = self.cancel.cancelled() => return Some(stopping()),
+            state = self.handle.sync(IN_STEP_WITHIN) => state,
+        };
+        let Ok(state) = state else {
+            return Some(stopping());
         };
         if state.in_step {
             return None;

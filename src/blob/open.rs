@@ -40,8 +40,8 @@ pub enum OpenError {
     },
     /// What is in the folder cannot be opened.
     #[error(
-        "the blobs in {} cannot be opened: {reason}. Move the folder away to start without blobs (peers still \
-         give those that they have), or restore a backup",
+        "the blobs in {} cannot be opened: {reason}. If they are damaged, move the folder away to start without blobs \
+         (peers still give those that they have), or restore a backup",
         path.display()
     )]
     Store {
@@ -52,8 +52,9 @@ pub enum OpenError {
     },
     /// The index of what documents name cannot be opened.
     #[error(
-        "the index of the blobs that documents name, {}, cannot be opened: {reason}. Move it away: it is made anew \
-         from the documents, and only blobs that are pinned and that no document names any more lose their pin",
+        "the index of the blobs that documents name, {}, cannot be opened: {reason}. Move it away, if \
+         that means that it is damaged: it is made anew from the documents, and only blobs that are pinned and that no \
+         document names any more lose their pin. Anything else, such as a full disk, is to be mended first",
         path.display()
     )]
     References {

@@ -225,6 +225,7 @@ impl References {
     }
 
     /// Whether every change that is on disk was read.
+    #[cfg(test)]
     fn is_level(&self) -> Result<bool, BlobError> {
         Ok(self.current().seq >= self.store.last_seq().map_err(store_failed)?)
     }
@@ -257,34 +258,47 @@ fn load(path: &Path) -> Result<Database, DatabaseError> {
 /// Reads where the index is, after a look whether it is of this store.
 fn prepare(database: &Database, store: &dyn Store) -> Result<(Option<(Worn, u64)>, u64), String> {
     let in_words = |problem: Error| problem.to_string();
+    let of_store = |problem: StoreError| problem.to_string();
     let run = || -> Result<_, Error> {
         let transaction = database.begin_write()?;
         let newer = tables::create(&transaction)?;
         let meta = transaction.open_table(META)?;
-        let found = (newer, tables::worn(&meta)?, tables::cursor(&meta)?);
+        let found = (newer, tables::worn(&meta)?, tables::cursor(&meta)?, tables::mark(&meta)?);
         drop(meta);
         transaction.commit()?;
         Ok(found)
     };
-    let (newer, worn, cursor) = run().map_err(in_words)?;
+    let (newer, worn, cursor, mark) = run().map_err(in_words)?;
     if let Some(newer) = newer {
         return Err(format!(
             "it has format {newer}, and this version of peat-mesh reads {}",
             tables::FORMAT_NUMBER
         ));
     }
-    let Some(cursor) = cursor else { return Ok((worn, 0)) };
-    if is_of(store, &cursor).map_err(|problem| problem.to_string())? {
-        return Ok((worn, cursor.seq));
-    }
-    info!("the documents are others than before: which blobs they name is found anew");
-    let clear = || -> Result<_, Error> {
+    let was_here = mark == store.mark().map_err(of_store)?;
+    let cursor = match cursor {
+        Some(cursor) if was_here && is_of(store, &cursor).map_err(of_store)? => Some(cursor),
+        Some(_) => {
+            info!("the documents are others than before: which blobs they name is found anew");
+            None
+        }
+        None => None,
+    };
+    let mark = rand::random();
+    let begin = || -> Result<_, Error> {
         let transaction = database.begin_write()?;
-        tables::clear(&transaction)?;
+        if cursor.is_none() {
+            tables::clear(&transaction)?;
+        }
+        tables::set_mark(&transaction, mark)?;
         Ok(transaction.commit()?)
     };
-    clear().map_err(in_words)?;
-    Ok((worn, 0))
+    begin().map_err(in_words)?;
+    if let Err(problem) = store.set_mark(mark) {
+        // As on a full disk. The next start finds the index anew, which is all that it costs.
+        warn!("the documents could not be marked as those that the index of blobs follows: {problem}");
+    }
+    Ok((worn, cursor.map_or(0, |cursor| cursor.seq)))
 }
 
 /// Whether a store has had the change at which an index stands.

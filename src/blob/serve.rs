@@ -2,7 +2,7 @@
 //!
 //! Nobody can put anything here: requests to push, or for several blobs at once, are refused.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use iroh_blobs::api::blobs::EncodedItem;
-use iroh_blobs::protocol::Request;
+use iroh_blobs::protocol::{ObserveRequest, Request};
 use iroh_blobs::provider::events::{EventMask, EventSender, RequestMode};
 use iroh_blobs::provider::{self, StreamPair};
 use tokio::sync::mpsc;
@@ -27,11 +27,15 @@ use crate::handle::BlobHash;
 
 /// How long a request may take to come.
 const REQUEST: Duration = Duration::from_secs(5);
+/// How long a request may be, in bytes.
+const REQUEST_BYTES_MAX: usize = 4 * 1024;
+/// Most ends of runs of chunks in a request; nodes ask for one run.
+const BOUNDARIES_COUNT_MAX: usize = 256;
 /// How long a connection may be there without a request.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
 /// How long a peer may take nothing of what it asked for.
 const STALL: Duration = Duration::from_secs(30);
-/// Requests of one peer, and questions, that may be open at once.
+/// Requests on one connection that may be open at once.
 pub const STREAMS_COUNT_MAX: u32 = 16;
 /// Close codes, as in `docs/protocol.md`.
 pub(super) const GOODBYE: u32 = 0;
@@ -119,13 +123,16 @@ async fn answer(inner: Arc<Inner>, id: u64, send: SendStream, recv: RecvStream) 
     let mask =
         EventMask { get_many: RequestMode::Disabled, push: RequestMode::Disabled, ..EventMask::DEFAULT };
     let (events, _) = EventSender::channel(1, mask);
-    let mut pair = StreamPair::new(id, recv, send, events);
+    let mut pair = StreamPair::new(id, Short(recv), send, events);
     let Ok(Ok(request)) = tokio::time::timeout(REQUEST, pair.read_request()).await else {
         return Err("that is no request for a blob");
     };
     match request {
         Request::Get(request) if request.ranges.is_blob() => {
             let ranges = request.ranges.iter().next().cloned().unwrap_or_default();
+            if ranges.boundaries().len() > BOUNDARIES_COUNT_MAX {
+                return Err("that is too much to ask for at once");
+            }
             let hash = BlobHash(*request.hash.as_bytes());
             let allowed = pair.get_request(|| request).await;
             let writer = match allowed {
@@ -145,12 +152,42 @@ async fn answer(inner: Arc<Inner>, id: u64, send: SendStream, recv: RecvStream) 
             Ok(())
         }
         Request::Observe(request) => {
+            // It is kept for as long as the peer listens; the ranges mean nothing.
+            let request = ObserveRequest::new(request.hash);
             if let Err(problem) = provider::handle_observe(pair, (*inner.store).clone(), request).await {
                 debug!("a peer is told no more of what is here of a blob: {problem}");
             }
             Ok(())
         }
         _ => Err("only single blobs can be asked for"),
+    }
+}
+
+/// A stream on which a request comes that is not long.
+struct Short(RecvStream);
+
+impl iroh_blobs::util::RecvStream for Short {
+    async fn recv_bytes(&mut self, len: usize) -> io::Result<Bytes> {
+        iroh_blobs::util::RecvStream::recv_bytes(&mut self.0, len.min(REQUEST_BYTES_MAX)).await
+    }
+
+    async fn recv_bytes_exact(&mut self, len: usize) -> io::Result<Bytes> {
+        if len > REQUEST_BYTES_MAX {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        iroh_blobs::util::RecvStream::recv_bytes_exact(&mut self.0, len).await
+    }
+
+    async fn recv_exact(&mut self, target: &mut [u8]) -> io::Result<()> {
+        iroh_blobs::util::RecvStream::recv_exact(&mut self.0, target).await
+    }
+
+    fn stop(&mut self, code: VarInt) -> io::Result<()> {
+        Ok(self.0.stop(code)?)
+    }
+
+    fn id(&self) -> u64 {
+        self.0.id().index()
     }
 }
 

@@ -32,6 +32,13 @@ struct Taken {
     reserved: u64,
 }
 
+impl Taken {
+    fn keep(&mut self, hash: BlobHash, bytes: u64) {
+        let before = self.blobs.insert(hash, bytes).unwrap_or_default();
+        self.bytes = self.bytes - before + bytes;
+    }
+}
+
 impl Space {
     /// The space of a folder; `bytes_max` is what all blobs may take in it.
     pub(super) fn new(folder: PathBuf, bytes_max: Option<u64>) -> Self {
@@ -61,9 +68,7 @@ impl Space {
 
     /// Notes how much a blob takes.
     pub(super) fn keep(&self, hash: BlobHash, bytes: u64) {
-        let mut taken = self.taken();
-        let before = taken.blobs.insert(hash, bytes).unwrap_or_default();
-        taken.bytes = taken.bytes - before + bytes;
+        self.taken().keep(hash, bytes);
     }
 
     /// What is taken.
@@ -102,6 +107,16 @@ impl Reservation {
         self.bytes = self.bytes.saturating_add(bytes);
         Ok(())
     }
+
+    /// Notes how much the blob takes that has come into this room, and gives the room back: at no moment do its bytes
+    /// count twice, or not at all.
+    pub(super) fn keep(mut self, hash: BlobHash, bytes: u64) {
+        let mut taken = self.space.taken();
+        taken.keep(hash, bytes);
+        taken.reserved = taken.reserved.saturating_sub(self.bytes);
+        drop(taken);
+        self.bytes = 0;
+    }
 }
 
 impl Drop for Reservation {
@@ -132,5 +147,18 @@ mod tests {
         space.gone(a);
         assert!(space.reserve(400).is_ok());
         assert!(space.reserve(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn what_was_on_its_way_counts_once_when_it_is_kept() {
+        let space = Arc::new(Space::new(std::env::temp_dir(), Some(1_000)));
+        let room = space.reserve(600).unwrap();
+        let other = space.reserve(300).unwrap();
+        room.keep(BlobHash([1; 32]), 500);
+        assert!(space.reserve(201).is_err());
+        drop(space.reserve(200).unwrap());
+        drop(other);
+        assert!(space.reserve(500).is_ok());
+        assert_eq!(space.counts().bytes, 500);
     }
 }

@@ -18,7 +18,7 @@ use super::{Inner, PARTIAL, WANTED, WHOLE, failed, rpc_failed, tag};
 use crate::handle::{BlobError, BlobHash, BlobState, Kept};
 
 /// Blobs that are dropped in one go, while uploads wait to be answered.
-const DROPS_COUNT_MAX: usize = 256;
+pub(super) const DROPS_COUNT_MAX: usize = 256;
 
 impl Inner {
     pub(super) async fn kept(&self, hash: BlobHash) -> Result<Kept, BlobError> {
@@ -47,32 +47,31 @@ impl Inner {
         Ok(here)
     }
 
-    /// Drops those of some blobs to which still nothing refers. Called by whoever follows the changes.
+    /// Drops those of up to [`DROPS_COUNT_MAX`] blobs to which still nothing refers. Called by whoever follows the
+    /// changes.
     pub(super) async fn drop_unreferenced(
         self: &Arc<Self>,
         due: &[BlobHash],
         followed: &mut Followed,
     ) -> Result<(), BlobError> {
-        for some in due.chunks(DROPS_COUNT_MAX) {
-            let mut turns = Vec::new();
-            let mut free = Vec::new();
-            for hash in some {
-                if let Ok(turn) = self.turn(*hash).try_lock_owned() {
-                    turns.push(turn);
-                    free.push(*hash);
-                }
+        let mut turns = Vec::new();
+        let mut free = Vec::new();
+        for hash in due {
+            if let Ok(turn) = self.turn(*hash).try_lock_owned() {
+                turns.push(turn);
+                free.push(*hash);
             }
-            let dropped = self.drop_tags(free, followed).await?;
-            if !dropped.is_empty() {
-                self.collector.collect().await?;
-                let bytes: u64 = dropped.iter().map(|(_, bytes)| bytes).sum();
-                self.counts.collected.fetch_add(dropped.len() as u64, Ordering::Relaxed);
-                self.counts.collected_bytes.fetch_add(bytes, Ordering::Relaxed);
-                info!(
-                    blobs = dropped.len(),
-                    bytes, "Dropped blobs that nothing has referred to for the grace time"
-                );
-            }
+        }
+        let dropped = self.drop_tags(free, followed).await?;
+        if !dropped.is_empty() {
+            self.collector.collect().await?;
+            let bytes: u64 = dropped.iter().map(|(_, bytes)| bytes).sum();
+            self.counts.collected.fetch_add(dropped.len() as u64, Ordering::Relaxed);
+            self.counts.collected_bytes.fetch_add(bytes, Ordering::Relaxed);
+            info!(
+                blobs = dropped.len(),
+                bytes, "Dropped blobs that nothing has referred to for the grace time"
+            );
         }
         Ok(())
     }

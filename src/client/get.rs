@@ -32,17 +32,21 @@ pub(super) async fn run(
     client: &Client,
     hash: BlobHash,
     output: Option<PathBuf>,
-    stop: Pin<&mut impl Future<Output = ()>>,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), ClientError> {
     let target = output.unwrap_or_else(|| hash.to_string().into());
     let is_output = target.as_os_str() == "-";
-    let part = Part::open(&target)?;
+    let stopped = || ClientError::Stopped("stopped".to_owned());
+    let part = tokio::select! {
+        part = Part::open(&target) => part?,
+        () = &mut stop => return Err(stopped()),
+    };
     let name = target.display().to_string();
     let progress = if is_output { Progress::beside_output(&name) } else { Progress::new(&name, None) };
     let mut get = Get { client, hash, part, is_taken_up: false, has_said_looking: false, progress };
     let done = tokio::select! {
         done = get.whole() => done,
-        () = stop => Err(ClientError::Stopped("stopped".to_owned())),
+        () = stop => Err(stopped()),
     };
     let Err(problem) = done else {
         get.progress.done();
@@ -104,8 +108,9 @@ impl Get<'_> {
         self.progress.total(Some(size));
         self.progress.start_at(self.part.bytes());
         while let Some(piece) = answer.piece().await? {
-            self.part.append(&piece)?;
-            self.progress.add(piece.len());
+            let bytes = piece.len();
+            self.part.append(piece).await?;
+            self.progress.add(bytes);
         }
         Ok(())
     }

@@ -58,9 +58,24 @@ impl Client {
         &self,
         answer: impl Future<Output = Result<Answer, ClientError>>,
     ) -> Result<Answer, ClientError> {
-        let answer = tokio::time::timeout(Duration::from_secs(SILENCE_SECS_MAX), answer).await;
-        let silent = || ClientError::Silent { address: self.address.clone(), secs: SILENCE_SECS_MAX };
-        answer.unwrap_or_else(|_| Err(silent()))
+        self.within(SILENCE_SECS_MAX, std::future::ready(()), answer).await
+    }
+
+    /// An answer that comes within so many seconds after something has happened.
+    pub(super) async fn within<T>(
+        &self,
+        secs: u64,
+        after: impl Future<Output = ()>,
+        answer: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let silence = async {
+            after.await;
+            tokio::time::sleep(Duration::from_secs(secs)).await;
+        };
+        tokio::select! {
+            answer = answer => answer,
+            () = silence => Err(ClientError::Silent { address: self.address.clone(), secs }),
+        }
     }
 
     /// Sends a request under `/api/v1` and waits for the head of the answer.
@@ -153,5 +168,23 @@ impl Answer {
     /// A header, as far as it is text.
     pub(super) fn header(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_be_late_only_after_all_was_sent() {
+        let client = Client::new("http://127.0.0.1:1".parse().unwrap());
+        let began = tokio::time::Instant::now();
+        let sent = tokio::time::sleep(Duration::from_secs(1000));
+        let answer = client.within(60, sent, pending::<Result<(), ClientError>>()).await;
+        assert!(matches!(answer, Err(ClientError::Silent { secs: 60, .. })));
+        assert_eq!(began.elapsed().as_secs(), 1060);
+        assert!(client.within(60, pending(), async { Ok(()) }).await.is_ok());
     }
 }

@@ -74,7 +74,8 @@ pub(super) fn print(text: &[u8]) -> Result<(), ClientError> {
 pub(super) async fn remove(client: &Client, hashes: &[BlobHash]) -> Result<(), ClientError> {
     let mut has_failed = false;
     for hash in hashes {
-        let answer = client.send(Method::DELETE, &format!("/blobs/{hash}"), &[], Body::empty()).await?;
+        let path = format!("/blobs/{hash}");
+        let answer = client.soon(client.send(Method::DELETE, &path, &[], Body::empty())).await?;
         match answer.good().await {
             Ok(_) => {}
             Err(problem @ ClientError::Refused { .. }) => {

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use axum::body::Bytes;
 use blake3::Hasher;
-use tokio::task::{block_in_place, yield_now};
+use tokio::task::{block_in_place, spawn_blocking, yield_now};
 
 use super::error::ClientError;
 use super::progress::Progress;
@@ -26,17 +28,20 @@ pub(super) struct Part {
 enum Out {
     /// `part` becomes `target` when it is right.
     File { file: File, part: PathBuf, target: PathBuf },
-    /// Standard output, a device or a pipe.
-    Stream { out: Box<dyn Write + Send>, path: PathBuf },
+    /// Standard output, a device or a pipe. It is gone after a write that was not waited for.
+    Stream { out: Option<Box<dyn Write + Send>>, path: PathBuf },
 }
 
 impl Part {
     /// Opens the place for what is to become `target`; `-` is standard output. Nobody else writes there meanwhile.
-    pub(super) fn open(target: &Path) -> Result<Self, ClientError> {
+    pub(super) async fn open(target: &Path) -> Result<Self, ClientError> {
         let out = if target == Path::new("-") {
-            Out::Stream { out: Box::new(io::stdout()), path: "standard output".into() }
+            Out::Stream { out: Some(Box::new(io::stdout())), path: "standard output".into() }
         } else {
-            out(target)?
+            let named = target.to_owned();
+            // Opening a pipe waits for who reads from it.
+            let opened = spawn_blocking(move || out(&named)).await;
+            opened.unwrap_or_else(|problem| Err(ClientError::file(target, problem)))?
         };
         Ok(Self { out, hasher: Hasher::new(), bytes: 0 })
     }
@@ -70,20 +75,28 @@ impl Part {
         }
     }
 
-    pub(super) fn append(&mut self, piece: &[u8]) -> Result<(), ClientError> {
-        block_in_place(|| match &mut self.out {
-            Out::File { file, part, .. } => {
-                file.write_all(piece).map_err(|problem| ClientError::file(part.clone(), problem))?;
-                self.hasher.update(piece);
+    pub(super) async fn append(&mut self, piece: Bytes) -> Result<(), ClientError> {
+        match &mut self.out {
+            Out::File { file, part, .. } => block_in_place(|| {
+                file.write_all(&piece).map_err(|problem| ClientError::file(part.clone(), problem))?;
+                self.hasher.update(&piece);
                 Ok(())
-            }
+            })?,
             Out::Stream { out, path } => {
-                let written = out.write_all(piece).and_then(|()| out.flush());
-                written.map_err(|problem| stream_failed(path, &problem))?;
-                self.hasher.update(piece);
-                Ok(())
+                let failed = |problem: io::Error| stream_failed(path, &problem);
+                let mut stream = out.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+                let written = piece.clone();
+                // Whoever reads takes as long as it likes, and Ctrl-C is heard meanwhile.
+                let writing = spawn_blocking(move || {
+                    stream.write_all(&written)?;
+                    stream.flush()?;
+                    Ok(stream)
+                });
+                let written = writing.await.unwrap_or_else(|problem| Err(io::Error::other(problem)));
+                *out = Some(written.map_err(failed)?);
+                block_in_place(|| self.hasher.update(&piece));
             }
-        })?;
+        }
         self.bytes += piece.len() as u64;
         Ok(())
     }
@@ -115,7 +128,8 @@ impl Part {
                 file.sync_all().map_err(|problem| ClientError::file(part.clone(), problem))?;
                 fs::rename(part, &*target).map_err(|problem| ClientError::file(target.clone(), problem))
             }
-            Out::Stream { out, path } => out.flush().map_err(|problem| stream_failed(path, &problem)),
+            // Each piece was flushed.
+            Out::Stream { .. } => Ok(()),
         })
     }
 
@@ -141,7 +155,7 @@ fn out(target: &Path) -> Result<Out, ClientError> {
         Ok(found) if !found.is_file() => {
             let out = File::options().write(true).open(target);
             let out = out.map_err(|problem| ClientError::file(target, problem))?;
-            return Ok(Out::Stream { out: Box::new(out), path: target.to_owned() });
+            return Ok(Out::Stream { out: Some(Box::new(out)), path: target.to_owned() });
         }
         _ => {}
     }
@@ -150,17 +164,57 @@ fn out(target: &Path) -> Result<Out, ClientError> {
     let mut part = OsString::from(&target);
     part.push(ENDING);
     let part = PathBuf::from(part);
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&part);
-    let file = file.map_err(|problem| ClientError::file(part.clone(), problem))?;
-    if let Err(TryLockError::WouldBlock) = file.try_lock() {
-        return Err(ClientError::file(part, "another process is getting this file; wait until it is done"));
-    }
+    let file = locked(&part)?;
     Ok(Out::File { file, part, target })
+}
+
+/// Opens a file, or makes it, so that nobody else writes into it.
+fn locked(part: &Path) -> Result<File, ClientError> {
+    loop {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(part);
+        let file = file.map_err(|problem| ClientError::file(part, problem))?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(ClientError::file(
+                part,
+                "another process is getting this file; wait until it is done",
+            ));
+        }
+        // Whoever had it locked may just have given it its name: then it is whole, and not to be touched.
+        if is_at(&file, part) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Whether a file that is open is the one with this name.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
 }
 
 fn stream_failed(path: &Path, problem: &io::Error) -> ClientError {
     match problem.kind() {
         io::ErrorKind::BrokenPipe => ClientError::OutputClosed,
         _ => ClientError::file(path, problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_got_another_name_is_not_taken_for_the_one_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let [part, target] = ["map.part", "map"].map(|name| folder.path().join(name));
+        let file = locked(&part).unwrap();
+        assert!(is_at(&file, &part));
+        assert!(locked(&part).is_err());
+        fs::rename(&part, &target).unwrap();
+        assert!(!is_at(&file, &part));
+        let other = locked(&part).unwrap();
+        assert!(is_at(&other, &part) && !is_at(&file, &part));
     }
 }

@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes};
 use futures_util::StreamExt;
 use hyper::Method;
 use hyper::header::CONTENT_LENGTH;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -25,6 +25,9 @@ use super::retry::Attempts;
 const READ_BYTES: usize = 256 * 1024;
 /// Pieces that may wait to be sent.
 const PIECES_COUNT_MAX: usize = 4;
+/// Longest time in which a node that was sent all of a file says nothing, in seconds. It brings it to disk first, which
+/// for a large one on a slow disk takes minutes.
+const KEEPING_SECS_MAX: u64 = 900;
 
 /// What is sent.
 struct Source {
@@ -73,7 +76,7 @@ async fn one(client: &Client, path: &Path) -> Result<(), ClientError> {
         let source = open(path).await?;
         // What came out of a pipe does not come again.
         let is_repeatable = source.size.is_some();
-        let sent = send(client, path, source, &progress).await;
+        let sent = send(client, path, source, &progress, KEEPING_SECS_MAX).await;
         match sent {
             Ok(blob) => {
                 progress.clear();
@@ -114,6 +117,7 @@ async fn send(
     path: &Path,
     source: Source,
     progress: &Progress,
+    keeping_secs_max: u64,
 ) -> Result<Blob, ClientError> {
     let size = source.size;
     progress.total(size);
@@ -129,13 +133,18 @@ async fn send(
         }
     });
     let counted = progress.clone();
+    // Goes with the body, when nothing more of it is to be sent.
+    let (sending, sent) = oneshot::channel::<()>();
     let body = ReceiverStream::new(body).inspect(move |piece| {
+        let _sending = &sending;
         if let Ok(piece) = piece {
             counted.add(piece.len());
         }
     });
     let length = size.map(|size| (CONTENT_LENGTH, size.to_string()));
-    let answer = client.send(Method::POST, "/blobs", length.as_slice(), Body::from_stream(body)).await;
+    let sent = async { _ = sent.await };
+    let answer = client.send(Method::POST, "/blobs", length.as_slice(), Body::from_stream(body));
+    let answer = client.within(keeping_secs_max, sent, answer).await;
     // When it could not be read, that is the reason for all that followed.
     if let Some(problem) = failed.get() {
         return Err(ClientError::file(path, problem));
@@ -187,7 +196,34 @@ fn line(hash: &str, path: &Path) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_takes_all_of_a_file_and_never_answers_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+        let node = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut read = Vec::new();
+            // Ends when the client hangs up.
+            let _ = stream.read_to_end(&mut read).await;
+            read.len()
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![7; 3_000_000]).unwrap();
+        let source = open(&path).await.unwrap();
+        let progress = Progress::new("file", None);
+        let limit = Duration::from_secs(30);
+        let sent = tokio::time::timeout(limit, send(&client, &path, source, &progress, 1)).await.unwrap();
+        assert!(matches!(sent, Err(ClientError::Silent { secs: 1, .. })), "{sent:?}");
+        assert!(node.await.unwrap() > 3_000_000);
+    }
 
     #[test]
     fn lines_are_as_b3sum_writes_them() {

@@ -10,6 +10,7 @@ use super::tables::{CHANGES, CHUNKS, COLLECTIONS, DOCUMENTS, JSON, META};
 
 const FORMAT_KEY: &str = "format";
 const STORE_KEY: &str = "store";
+const MARK_KEY: &str = "mark";
 
 /// The format this program reads and writes.
 pub(super) const FORMAT: u32 = 2;
@@ -78,9 +79,20 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), Error> {
 }
 
 fn number_store(transaction: &WriteTransaction) -> Result<(), Error> {
-    let number: u64 = rand::random();
-    transaction.open_table(META)?.insert(STORE_KEY, number.to_le_bytes().as_slice())?;
+    set_number(transaction, STORE_KEY, rand::random())
+}
+
+fn set_number(transaction: &WriteTransaction, key: &str, number: u64) -> Result<(), Error> {
+    transaction.open_table(META)?.insert(key, number.to_le_bytes().as_slice())?;
     Ok(())
+}
+
+fn number(database: &Database, key: &str) -> Result<Option<u64>, Error> {
+    let meta = database.begin_read()?.open_table(META)?;
+    let Some(value) = meta.get(key)? else { return Ok(None) };
+    let bytes = <[u8; 8]>::try_from(value.value())
+        .map_err(|_| Error::Corrupted(format!("table meta_v1, key {key:?} is not a number")))?;
+    Ok(Some(u64::from_le_bytes(bytes)))
 }
 
 /// Gives the store another number, with which no log goes that there was before.
@@ -93,11 +105,21 @@ pub(super) fn number_store_anew(database: &Database) -> Result<(), Error> {
 
 /// The number of the store, which is made with it and which its log names.
 pub(super) fn store_number(database: &Database) -> Result<u64, Error> {
-    let meta = database.begin_read()?.open_table(META)?;
-    let number = meta.get(STORE_KEY)?.and_then(|value| <[u8; 8]>::try_from(value.value()).ok());
-    number.map(u64::from_le_bytes).ok_or_else(|| {
-        Error::Corrupted(format!("table meta_v1, key {STORE_KEY:?} is not there, or not a number"))
-    })
+    let missing = || Error::Corrupted(format!("table meta_v1, key {STORE_KEY:?} is not there"));
+    number(database, STORE_KEY)?.ok_or_else(missing)
+}
+
+/// The mark that was left last, or 0.
+pub(super) fn mark(database: &Database) -> Result<u64, Error> {
+    Ok(number(database, MARK_KEY)?.unwrap_or(0))
+}
+
+/// Leaves a mark.
+pub(super) fn set_mark(database: &Database, mark: u64) -> Result<(), Error> {
+    let transaction = database.begin_write()?;
+    set_number(&transaction, MARK_KEY, mark)?;
+    transaction.commit()?;
+    Ok(())
 }
 
 /// Writes the number of the format.

@@ -28,6 +28,7 @@ use peat_mesh_core::store::{Change, DocWrite, Page, Record, Store, StoreError, S
 use super::commit::Batch;
 #[cfg(test)]
 use super::log;
+use super::migrations;
 use super::open::{self, Missing, OpenError, Opened};
 use super::tables::{self, CHANGES, CHUNKS, COLLECTIONS, DOCUMENTS, JSON};
 
@@ -77,6 +78,12 @@ macro_rules! from_redb {
         }
     )*};
 }
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Redb(error)
+    }
+}
+
 from_redb!(TransactionError, TableError, StorageError, CommitError, SetDurabilityError);
 
 impl RedbStore {
@@ -328,6 +335,19 @@ impl Store for RedbStore {
             } else {
                 log.restart();
             }
+            Ok(())
+        })
+    }
+
+    fn mark(&self) -> Result<u64, StoreError> {
+        self.with(&|| "read its mark".to_owned(), |database| Ok(migrations::mark(database)?))
+    }
+
+    fn set_mark(&self, mark: u64) -> Result<(), StoreError> {
+        self.with_log(&|| "leave a mark".to_owned(), |opened| {
+            let mut log = opened.log();
+            migrations::set_mark(&opened.database, mark)?;
+            log.restart();
             Ok(())
         })
     }

@@ -10,6 +10,7 @@ mod rig;
 
 mod between;
 mod keeping;
+mod many;
 mod races;
 
 use crate::common::{Process, Setup};

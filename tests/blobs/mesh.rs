@@ -1,6 +1,6 @@
 //! Several nodes: chains, several providers at once, providers that go away or are damaged, limits.
 
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 use std::thread;
 
@@ -160,13 +160,62 @@ fn a_blob_whose_file_is_gone_is_fetched_again() {
     let hash = add(&nodes[0], &bytes);
     add(&nodes[1], &bytes);
     std::fs::remove_file(mesh.folders[0].path().join(format!("blobs/data/{hash}.data"))).unwrap();
-    let read = || {
-        let mut http = nodes[0].http();
-        http.send_head("GET", &format!("/api/v1/blobs/{hash}"), "").unwrap();
-        http.answer("GET").is_ok_and(|answer| answer.body == bytes)
-    };
-    until("it is whole again", read);
+    until("it is whole again", || is_read(&nodes[0], &hash, &bytes));
     assert_eq!(state(&nodes[0], &hash), "complete");
+}
+
+/// Puts a link to itself in the place of a blob's file, which no user can open. The file is beside it.
+fn make_unreadable(folder: &Path, hash: &str) {
+    let [file, away] = ["data", "away"].map(|end| folder.join(format!("blobs/data/{hash}.{end}")));
+    std::fs::rename(&file, away).unwrap();
+    symlink(&file, &file).unwrap();
+}
+
+fn make_readable(folder: &Path, hash: &str) {
+    let [file, away] = ["data", "away"].map(|end| folder.join(format!("blobs/data/{hash}.{end}")));
+    assert!(file.is_symlink(), "it was dropped");
+    std::fs::rename(away, file).unwrap();
+}
+
+/// Whether a blob is read as these bytes.
+fn is_read(node: &Process, hash: &str, bytes: &[u8]) -> bool {
+    let mut http = node.http();
+    http.send_head("GET", &format!("/api/v1/blobs/{hash}"), "").unwrap();
+    http.answer("GET").is_ok_and(|answer| answer.body == bytes)
+}
+
+#[test]
+fn a_blob_that_cannot_be_read_just_now_is_not_dropped() {
+    let mesh = Mesh::star(2);
+    let nodes = mesh.serve();
+    let bytes = content(11, 3 * MIB);
+    let hash = add(&nodes[0], &bytes);
+    add(&nodes[1], &bytes);
+    make_unreadable(mesh.folders[0].path(), &hash);
+    until("it cannot be read", || !is_read(&nodes[0], &hash, &bytes));
+    nodes[0].line_with("could not be mended: its files cannot be read");
+    assert_eq!(state(&nodes[0], &hash), "complete");
+    make_readable(mesh.folders[0].path(), &hash);
+    until("it is read", || is_read(&nodes[0], &hash, &bytes));
+    assert_eq!(sent(&nodes[1]), 0, "it was fetched again");
+}
+
+#[test]
+fn a_blob_whose_file_is_gone_is_not_dropped_on_the_word_of_a_peer_that_cannot_read_its_own() {
+    let mesh = Mesh::star(2);
+    let nodes = mesh.serve();
+    let bytes = content(12, 3 * MIB);
+    let hash = add(&nodes[0], &bytes);
+    add(&nodes[1], &bytes);
+    std::fs::remove_file(mesh.folders[0].path().join(format!("blobs/data/{hash}.data"))).unwrap();
+    make_unreadable(mesh.folders[1].path(), &hash);
+    until("it cannot be read", || !is_read(&nodes[0], &hash, &bytes));
+    nodes[0].line_with("could not be mended: its files cannot be read");
+    assert_eq!([&nodes[0], &nodes[1]].map(|node| state(node, &hash)), ["complete"; 2]);
+    make_readable(mesh.folders[1].path(), &hash);
+    for node in &nodes {
+        until("it is read", || is_read(node, &hash, &bytes));
+    }
 }
 
 #[test]
@@ -217,6 +266,44 @@ fn blobs_take_no_more_than_they_may() {
 }
 
 #[test]
+fn uploads_at_once_take_no_more_than_they_may() {
+    const SIZE: usize = 300_000;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Setup::node("n", folder.path()).set("PEAT_BLOB_MAX_BYTES", "1MB").serve();
+    // Whoever is refused comes again, while others are stored. The node may close before all was sent to it.
+    let send = |seed| drop(node.http().exchange("POST", "/api/v1/blobs", "", &content(seed, SIZE)));
+    thread::scope(|scope| {
+        for client in 0..6 {
+            let send = &send;
+            scope.spawn(move || (0..40).for_each(|round| send(client * 1_000 + round)));
+        }
+    });
+    assert_eq!(metric(&node, "peat_blob_stored_bytes"), 3 * SIZE as u64);
+}
+
+#[test]
+fn a_blob_that_is_stored_anew_while_it_is_deleted_is_on_the_disk_and_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Setup::node("n", folder.path()).serve();
+    let bytes = content(13, 50_000);
+    let path = format!("/{}", add(&node, &bytes));
+    let file = folder.path().join(format!("blobs/data{path}.data"));
+    for round in 0..100 {
+        let sent = thread::scope(|scope| {
+            scope.spawn(|| ask(&node, "DELETE", &path, "").status);
+            send(&node, &bytes).status
+        });
+        assert!([200, 201, 503].contains(&sent), "{sent}");
+        if sent == 201 {
+            // It had no tag any more when it was stored.
+            assert!(file.exists(), "it is gone in round {round}");
+            assert_eq!(metric(&node, "peat_blob_stored_bytes"), 50_000, "in round {round}");
+        }
+        send(&node, &bytes);
+    }
+}
+
+#[test]
 fn a_fetch_in_the_background_waits_for_a_provider_and_goes_on_after_a_restart() {
     let mesh = Mesh::star(2).set("PEAT_BLOB_BANDWIDTH", "10MB");
     let bytes = content(7, 24 * MIB);
@@ -248,4 +335,48 @@ fn only_what_is_read_is_fetched() {
     }
     assert_eq!(state(&nodes[1], &hash), "partial");
     assert!(sent(&nodes[0]) < MIB as u64, "{} bytes were sent", sent(&nodes[0]));
+}
+
+#[test]
+fn a_part_counts_against_what_blobs_may_take() {
+    let mesh = Mesh::star(2);
+    let other = mesh.setups[0].serve();
+    let small = mesh.setups[1].clone().set("PEAT_BLOB_MAX_BYTES", "20MiB").serve();
+    small.connected_to("a");
+    let hash = add(&other, &content(14, 16 * MIB));
+    let range = format!("range: bytes=0-{}\r\n", 8 * MIB - 1);
+    assert_eq!(ask(&small, "GET", &format!("/{hash}"), &range).status, 206);
+    until("it counts", || metric(&small, "peat_blob_stored_bytes") >= 8 * MIB as u64);
+    let full = send(&small, &content(15, 13 * MIB));
+    assert!(full.error(507).contains("PEAT_BLOB_MAX_BYTES"));
+    // All of it counts once.
+    assert_eq!(get(&small, &hash).body.len(), 16 * MIB);
+    until("it counts as one", || metric(&small, "peat_blob_stored_bytes") == 16 * MIB as u64);
+}
+
+#[test]
+fn slow_readers_whose_part_is_here_do_not_keep_others_from_fetching() {
+    const PART: usize = 16 * MIB;
+    let mesh = Mesh::star(2);
+    let nodes = mesh.serve();
+    let readers: Vec<_> = (0..8)
+        .map(|seed| {
+            let hash = add(&nodes[0], &content(20 + seed, PART + MIB));
+            let mut http = nodes[1].http();
+            let range = format!("range: bytes=0-{}\r\n", PART - 1);
+            http.send_head("GET", &format!("/api/v1/blobs/{hash}"), &range).unwrap();
+            // The head is read, and no more.
+            assert_eq!(http.answer_head().unwrap().0, 206);
+            until("the part is here", || {
+                status(&nodes[1], &hash)["have_bytes"].as_u64().unwrap() >= PART as u64
+            });
+            (http, hash)
+        })
+        .collect();
+    let bytes = content(30, 2 * MIB);
+    let hash = add(&nodes[0], &bytes);
+    assert!(get(&nodes[1], &hash).body == bytes);
+    for (_, hash) in &readers {
+        assert_ne!(status(&nodes[1], hash)["fetch"], serde_json::Value::Null, "it is not read any more");
+    }
 }

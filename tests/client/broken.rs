@@ -1,8 +1,11 @@
 //! Transfers that break off, parts that earlier runs have left, and content that is not what it should be.
 
 use std::fs;
+use std::io::Read;
 use std::process::{Child, Command};
+use std::time::Instant;
 
+use crate::common::PATIENCE;
 use crate::rig::{
     Done, Play, Scripted, blob, command, content, hash, node, refusal, rest, until_long, whole,
 };
@@ -10,6 +13,42 @@ use crate::rig::{
 fn signal(child: &Child, name: &str) {
     let kill = format!("kill -{name} {}", child.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+/// Waits until a process hears of a signal by itself, instead of being ended by it.
+fn until_it_catches(child: &Child, signal: u32) {
+    let start = Instant::now();
+    let caught = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap() >> (signal - 1) & 1 == 1
+    };
+    while !caught() {
+        assert!(start.elapsed() < PATIENCE, "it never catches signal {signal}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_get_into_a_pipe_is_stopped_when_nobody_reads_from_it() {
+    const SIGINT: u32 = 2;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let bytes = content(1, 1_000_000);
+    let hash = hash(&bytes);
+    assert!(Command::new("mkfifo").arg(folder.join("pipe")).status().unwrap().success());
+    // Nobody has opened it.
+    let node = Scripted::start(vec![Play::Close(whole(&bytes, bytes.len()))]);
+    let child = command(node.address, folder, &["get", &hash, "-o", "pipe"]).spawn().unwrap();
+    until_it_catches(&child, SIGINT);
+    signal(&child, "INT");
+    assert!(Done::new(child.wait_with_output().unwrap()).failed(1).contains("stopped"));
+    // Somebody has, and reads no more than the beginning.
+    let child = command(node.address, folder, &["get", &hash, "-o", "pipe"]).spawn().unwrap();
+    let mut pipe = fs::File::open(folder.join("pipe")).unwrap();
+    pipe.read_exact(&mut [0; 1000]).unwrap();
+    signal(&child, "INT");
+    assert!(Done::new(child.wait_with_output().unwrap()).failed(1).contains("stopped"));
 }
 
 #[test]

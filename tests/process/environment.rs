@@ -267,8 +267,9 @@ fn help_names_every_variable_and_every_command() {
     let ended = Setup::empty().arguments(&["--help"]).run();
     assert!(ended.status.success() && ended.err.is_empty(), "{}", ended.all());
     let variables = WRONG.iter().map(|wrong| wrong.variable);
+    let blobs = ["PEAT_BLOB_MAX_BYTES", "PEAT_BLOB_BANDWIDTH"];
     let others = ["PEAT_DATA_DIR", "PEAT_MDNS_INTERFACES", "run", "demo", "secret", "identity"];
-    for word in variables.chain(others) {
+    for word in variables.chain(blobs).chain(others) {
         assert!(ended.out.contains(&format!("\n  {word} ")), "{word} is not in\n{}", ended.out);
     }
     assert!(ended.out.lines().all(|line| line.chars().count() <= 110), "{}", ended.out);

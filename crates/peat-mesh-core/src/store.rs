@@ -213,6 +213,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Several writes of one document are allowed. The sequence numbers must rise from write to write
     /// and start above [`Store::last_seq`].
     fn commit(&self, writes: &[DocWrite]) -> Result<(), StoreError>;
+    /// The mark that was left last; 0 for a store without one.
+    fn mark(&self) -> Result<u64, StoreError>;
+    /// Leaves a mark, durably, instead of the one before. Who keeps something beside the store that follows its
+    /// changes leaves the same random mark in both at each start: they are of one time only if the marks are equal, however
+    /// much the sequence numbers of a copy, or of another store, look alike.
+    fn set_mark(&self, mark: u64) -> Result<(), StoreError>;
     /// Does what commits have put off, if there is much of it; to be called when nobody waits. What was committed is on
     /// disk with or without it, also when it fails.
     fn settle(&self) -> Result<(), StoreError> {

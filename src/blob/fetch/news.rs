@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use iroh_blobs::protocol::ObserveRequest;
 use peat_mesh_core::EndpointId;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::provider::Provider;
@@ -14,6 +15,10 @@ use super::run::Run;
 use crate::blob::find::{Asked, Has};
 use crate::blob::{Inner, store_hash};
 use crate::handle::{BlobHash, FetchStep};
+
+/// Most ends of runs in what a provider has of a blob, 8 bytes each. One with more holes is not used until it has
+/// all of it.
+const BOUNDARIES_COUNT_MAX: usize = 4096;
 
 /// What a peer that has a part of a blob has of it; `None` when it says no more.
 pub(super) type News = (EndpointId, Option<ChunkRanges>);
@@ -42,12 +47,19 @@ impl Run {
     }
 
     pub(super) fn heard(&mut self, peer: EndpointId, has: Option<ChunkRanges>) {
-        match (self.providers.get_mut(&peer), has) {
-            (Some(provider), Some(has)) => provider.has |= has,
-            (Some(_), None) => {
-                self.providers.remove(&peer);
+        let Some(provider) = self.providers.get_mut(&peer) else { return };
+        let is_kept = match has {
+            Some(has) => {
+                // The first news are what it had before.
+                if provider.note(has) {
+                    self.last_byte = Instant::now();
+                }
+                provider.has.boundaries().len() <= BOUNDARIES_COUNT_MAX
             }
-            (None, _) => {}
+            None => false,
+        };
+        if !is_kept {
+            self.providers.remove(&peer);
         }
     }
 
@@ -90,6 +102,10 @@ async fn observe(inner: &Inner, hash: BlobHash, peer: EndpointId, news: mpsc::Se
         let request = ObserveRequest::new(store_hash(hash));
         let mut bits = Box::pin(inner.store.remote().observe(connection, request));
         while let Some(Ok(bits)) = bits.next().await {
+            if bits.ranges.boundaries().len() > BOUNDARIES_COUNT_MAX {
+                debug!(%hash, from = %peer.short(), "a provider of a blob has it in too many pieces");
+                break;
+            }
             if news.send((peer, Some(bits.ranges))).await.is_err() {
                 return;
             }

@@ -62,20 +62,20 @@ impl Run {
         for provider in usable {
             while provider.has_room() {
                 let peer = provider.peer();
-                let (front, chunks_max) = match self.is_proven || plan.size() <= READABLE_BYTES {
-                    true => (front, provider.part_chunks()),
+                let has = &provider.has;
+                let next = match self.is_proven || plan.size() <= READABLE_BYTES {
+                    true => plan.next(peer, has, front, provider.part_chunks().min(share)),
                     // The end proves the length, and nothing else is asked for before that.
-                    false if !self.end_asked && plan.has_end(&provider.has) => (plan.size() - 1, 1),
-                    false => break,
+                    false if self.end_asked => plan.again(peer, has),
+                    false if plan.has_end(has) => plan.next(peer, has, plan.size() - 1, 1),
+                    false => None,
                 };
-                let chunks_max = chunks_max.min(share);
-                let Some(Next { id: part, chunks, end }) = plan.next(peer, &provider.has, front, chunks_max)
-                else {
+                let Some(Next { id: part, chunks, end, held }) = next else {
                     break;
                 };
                 self.end_asked = true;
                 provider.asked += 1;
-                let request = Request { hash: self.job.hash, part, provider: peer, chunks, end };
+                let request = Request { hash: self.job.hash, part, provider: peer, chunks, end, held };
                 let task = self.requests.spawn(request.run(Arc::clone(&self.inner), self.came.0.clone()));
                 self.parts.insert(part, task);
             }
@@ -137,6 +137,7 @@ impl Run {
             }
             self.forget(part, peer, false);
             self.reason = Some(format!("{} sent nothing for {STALL_TICKS} s", peer.short()));
+            self.end_asked = self.is_proven;
             if let Some(provider) = self.providers.get_mut(&peer) {
                 provider.failed(Instant::now());
             }
@@ -150,6 +151,29 @@ impl Run {
         if let Some(provider) = self.providers.get_mut(&provider) {
             provider.asked = provider.asked.saturating_sub(1);
         }
+    }
+
+    /// When what should be the end of the blob is here and proves nothing, the blob has another length: those who
+    /// said this one are to blame.
+    fn refute(&mut self) {
+        let Some(plan) = self.plan.take_if(|plan| !self.is_proven && plan.has_end(plan.here())) else {
+            return;
+        };
+        let (hash, size, now) = (self.job.hash, plan.size(), Instant::now());
+        for provider in self.providers.values_mut().filter(|provider| provider.size() == Some(size)) {
+            let from = provider.peer();
+            info!(%hash, from = %from.short(), size, "a provider of a blob says a length that it does not have");
+            self.reason = Some(format!("{} says a wrong length", from.short()));
+            provider.failed(now);
+        }
+    }
+
+    /// Begins again with what the store has, when all seems to be here and the store says otherwise.
+    pub(super) async fn plan_anew(&mut self) -> Result<(), End> {
+        self.plan = None;
+        self.is_proven = false;
+        self.end_asked = false;
+        self.refresh().await
     }
 
     pub(super) async fn done(&mut self, done: Done) -> Result<(), End> {
@@ -167,6 +191,7 @@ impl Run {
                 if !self.is_proven {
                     self.end_asked = false;
                     self.refresh().await?;
+                    self.refute();
                 }
             }
             Outcome::Broken(reason) => {

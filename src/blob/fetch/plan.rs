@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bao_tree::ChunkRanges;
 use peat_mesh_core::EndpointId;
 
-use crate::blob::chunks::{GROUP_CHUNKS, of_bytes, run, set};
+use crate::blob::chunks::{GROUP_CHUNKS, of_bytes, run, runs, set};
+use crate::blob::pace::Held;
 
 /// A part that has been on its way for so many ticks is slow: parts are made for half a second.
 const SLOW_TICKS: u32 = 3;
@@ -33,6 +34,8 @@ struct Part {
     provider: EndpointId,
     start: u64,
     end: PartEnd,
+    /// It waits for this node's own limit on bytes per second.
+    held: Held,
     /// The chunks before this one have come.
     at: u64,
     /// Ticks since it was asked for, and since some of it came.
@@ -58,6 +61,7 @@ pub(super) struct Next {
     pub(super) id: PartId,
     pub(super) chunks: Range<u64>,
     pub(super) end: PartEnd,
+    pub(super) held: Held,
 }
 
 /// What is to be fetched of one blob.
@@ -126,13 +130,7 @@ impl Plan {
         for part in self.parts.values() {
             left -= set(part.start..part.end());
         }
-        let mut count = 0;
-        let mut from = 0;
-        while let Some(chunks) = run(&left, from) {
-            count += chunks.end - chunks.start;
-            from = chunks.end;
-        }
-        count
+        runs(&left).map(|chunks| chunks.end - chunks.start).sum()
     }
 
     /// Whether all of the blob is here.
@@ -146,13 +144,9 @@ impl Plan {
         for part in self.parts.values() {
             have |= set(part.start..part.at.min(part.end()));
         }
-        let mut bytes = 0;
-        let mut from = 0;
-        while let Some(chunks) = run(&have, from) {
-            bytes += (chunks.end * 1024).min(self.size).saturating_sub(chunks.start * 1024);
-            from = chunks.end;
-        }
-        bytes
+        let bytes =
+            |chunks: Range<u64>| (chunks.end * 1024).min(self.size).saturating_sub(chunks.start * 1024);
+        runs(&have).map(bytes).sum()
     }
 
     /// The next part for a provider that has `has`: at most `chunks_max` chunks, of what nobody was asked for the
@@ -179,13 +173,28 @@ impl Plan {
             }
             None => self.rest_of_another(provider, has)?,
         };
+        Some(self.part(provider, chunks))
+    }
+
+    /// What does not come from another provider, as in [`Plan::next`], and nothing else.
+    pub(super) fn again(&mut self, provider: EndpointId, has: &ChunkRanges) -> Option<Next> {
+        let chunks = self.rest_of_another(provider, has)?;
+        Some(self.part(provider, chunks))
+    }
+
+    fn part(&mut self, provider: EndpointId, chunks: Range<u64>) -> Next {
         let id = self.next_id;
         self.next_id += 1;
-        let end: PartEnd = Arc::new(AtomicU64::new(chunks.end));
+        let next = Next {
+            id,
+            chunks: chunks.clone(),
+            end: Arc::new(AtomicU64::new(chunks.end)),
+            held: Held::default(),
+        };
         let (start, at) = (chunks.start, chunks.start);
-        let part = Part { provider, start, end: Arc::clone(&end), at, age: 0, idle: 0, is_doubled: false };
-        self.parts.insert(id, part);
-        Some(Next { id, chunks, end })
+        let (end, held) = (Arc::clone(&next.end), Arc::clone(&next.held));
+        self.parts.insert(id, Part { provider, start, end, held, at, age: 0, idle: 0, is_doubled: false });
+        next
     }
 
     fn rest_of_another(&mut self, provider: EndpointId, has: &ChunkRanges) -> Option<Range<u64>> {
@@ -221,9 +230,10 @@ impl Plan {
         }
     }
 
-    /// A second has passed. Returns the parts of which nothing has come for so many of them.
+    /// A second has passed. Returns the parts of which nothing has come for so many of them. Those that wait for
+    /// this node do not grow older.
     pub(super) fn tick(&mut self, stalled_ticks: u32) -> Vec<(PartId, EndpointId)> {
-        for part in self.parts.values_mut() {
+        for part in self.parts.values_mut().filter(|part| !part.held.load(Ordering::Relaxed)) {
             part.age += 1;
             part.idle += 1;
         }
@@ -242,156 +252,4 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MIB: u64 = 1024 * 1024;
-    const A: EndpointId = EndpointId([1; 32]);
-    const B: EndpointId = EndpointId([2; 32]);
-    const C: EndpointId = EndpointId([3; 32]);
-
-    fn plan(size: u64) -> Plan {
-        let mut plan = Plan::new(size, ChunkRanges::empty());
-        plan.want(None);
-        plan
-    }
-
-    fn next(
-        plan: &mut Plan,
-        provider: EndpointId,
-        front: u64,
-        chunks_max: u64,
-    ) -> Option<(PartId, Range<u64>)> {
-        plan.next(provider, &ChunkRanges::all(), front, chunks_max).map(|next| (next.id, next.chunks))
-    }
-
-    #[test]
-    fn a_blob_is_cut_into_parts_that_cover_it_once() {
-        for size in [0, 1, 16 * 1024, 16 * 1024 + 1, 5 * MIB + 7] {
-            let mut plan = plan(size);
-            let mut at = 0;
-            while let Some((id, chunks)) = next(&mut plan, A, 0, 1024) {
-                assert_eq!(chunks.start, at, "{size}");
-                assert!(chunks.end - chunks.start <= 1024 && chunks.end % GROUP_CHUNKS == 0);
-                at = chunks.end;
-                plan.came(id, (chunks.end - chunks.start) * 1024);
-                plan.ended(id, true);
-            }
-            assert!(plan.is_done() && plan.is_complete() && plan.parts.is_empty(), "{size}");
-            assert_eq!(plan.have_bytes(), size);
-        }
-    }
-
-    #[test]
-    fn what_a_reader_waits_for_comes_first_and_the_beginning_after_it() {
-        let mut plan = plan(4 * MIB);
-        assert_eq!(next(&mut plan, A, 3 * MIB + 5, 2048).unwrap().1, 3072..4096);
-        assert_eq!(next(&mut plan, A, 3 * MIB + 5, 2048).unwrap().1, 0..2048);
-    }
-
-    #[test]
-    fn only_what_is_wanted_is_asked_for() {
-        let mut plan = Plan::new(100 * MIB, ChunkRanges::empty());
-        plan.want(Some(vec![10 * MIB + 1..10 * MIB + 2, 100 * MIB - 1..200 * MIB]));
-        let (one, chunks) = next(&mut plan, A, 0, 1024).unwrap();
-        assert_eq!(chunks, 10 * 1024..10 * 1024 + 16);
-        let (two, chunks) = next(&mut plan, A, 0, 1024).unwrap();
-        assert_eq!(chunks, 100 * 1024 - 16..100 * 1024);
-        assert_eq!(next(&mut plan, A, 0, 1024), None);
-        plan.ended(one, true);
-        plan.ended(two, true);
-        assert!(plan.is_done() && !plan.is_complete());
-    }
-
-    #[test]
-    fn a_provider_is_asked_only_for_what_it_has() {
-        let mut plan = plan(MIB);
-        let has = set(512..768);
-        assert_eq!(plan.next(A, &has, 0, 1024).unwrap().chunks, 512..768);
-        assert!(plan.next(A, &has, 0, 1024).is_none());
-        assert!(plan.next(A, &ChunkRanges::empty(), 0, 1024).is_none());
-    }
-
-    #[test]
-    fn a_part_that_broke_off_is_asked_for_again() {
-        let mut plan = plan(MIB);
-        let (id, chunks) = next(&mut plan, A, 0, 1024).unwrap();
-        plan.came(id, 100 * 1024);
-        plan.ended(id, false);
-        // The store says what of it has been kept.
-        plan.have(&set(0..96));
-        assert_eq!(next(&mut plan, A, 0, 1024).unwrap().1, 96..chunks.end);
-    }
-
-    #[test]
-    fn an_idle_provider_takes_over_the_second_half_of_a_slow_part() {
-        let mut plan = plan(4 * MIB);
-        let slow = plan.next(A, &ChunkRanges::all(), 0, 4096).unwrap();
-        plan.came(slow.id, MIB);
-        assert_eq!(next(&mut plan, B, 0, 4096), None, "it may be fast");
-        for _ in 0..SLOW_TICKS {
-            plan.came(slow.id, MIB);
-            plan.tick(99);
-            plan.came(slow.id, MIB);
-        }
-        assert_eq!(next(&mut plan, A, 0, 4096), None, "it does not help itself");
-        let (other, half) = next(&mut plan, B, 0, 4096).unwrap();
-        assert_eq!(half, 2560..4096);
-        assert_eq!(slow.end.load(Ordering::Relaxed), 2560, "each half comes once");
-        plan.ended(other, true);
-        plan.ended(slow.id, true);
-        assert!(plan.is_complete());
-    }
-
-    #[test]
-    fn what_does_not_come_is_asked_of_another_and_of_one_only() {
-        let mut plan = plan(MIB / 2);
-        let stuck = plan.next(A, &ChunkRanges::all(), 0, 4096).unwrap();
-        plan.came(stuck.id, 100 * 1024);
-        plan.tick(99);
-        assert_eq!(next(&mut plan, B, 0, 4096), None);
-        assert_eq!(plan.tick(2), [(stuck.id, A)]);
-        let (other, rest) = next(&mut plan, B, 0, 4096).unwrap();
-        assert_eq!(rest, 96..512);
-        assert_eq!(next(&mut plan, C, 0, 4096), None);
-        plan.ended(other, true);
-        plan.came(stuck.id, 101 * 1024);
-        assert_eq!(stuck.end.load(Ordering::Relaxed), 101, "the rest is here");
-    }
-
-    #[test]
-    fn random_losses_never_leave_a_hole() {
-        for seed in 0..200_u64 {
-            let mut state = seed * 2 + 1;
-            let mut random = |below: u64| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state % below
-            };
-            let mut plan = plan(random(3 * MIB));
-            let mut asked = Vec::new();
-            for step in 0.. {
-                assert!(step < 100_000, "seed {seed} does not end: {plan:?}");
-                if plan.is_done() {
-                    break;
-                }
-                match random(5) {
-                    0 | 1 => {
-                        let provider = [A, B, C][random(3) as usize];
-                        let next = next(&mut plan, provider, random(3 * MIB), 1 + random(700));
-                        asked.extend(next.map(|(id, _)| id));
-                    }
-                    2 => drop(plan.tick(99)),
-                    _ if !asked.is_empty() => {
-                        let id = asked.swap_remove(random(asked.len() as u64) as usize);
-                        plan.came(id, random(MIB));
-                        plan.ended(id, random(3) > 0);
-                    }
-                    _ => {}
-                }
-            }
-            assert!(plan.here.is_superset(&plan.wanted), "seed {seed}");
-        }
-    }
-}
+mod tests;

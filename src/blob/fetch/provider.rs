@@ -75,6 +75,13 @@ impl Provider {
         self.found = found;
     }
 
+    /// Notes what else it has. Whether it has grown since it was first heard of.
+    pub(super) fn note(&mut self, has: ChunkRanges) -> bool {
+        let has_grown = !self.has.is_empty() && !has.is_subset(&self.has);
+        self.has |= has;
+        has_grown
+    }
+
     /// How long it takes to reach it, as far as that is known.
     pub(super) fn distance(&self) -> Duration {
         self.found.way.rtt + if self.found.way.is_relayed { RELAYED } else { Duration::ZERO }

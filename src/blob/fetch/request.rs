@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::plan::{PartEnd, PartId};
-use crate::blob::pace::Paced;
+use crate::blob::pace::{Held, Paced};
 use crate::blob::space::LOOK_EVERY_BYTES;
 use crate::blob::{Inner, chunks, rpc_failed, store_hash};
 use crate::handle::{BlobError, BlobHash};
@@ -66,6 +66,7 @@ pub(super) struct Request {
     pub(super) provider: EndpointId,
     pub(super) chunks: Range<u64>,
     pub(super) end: PartEnd,
+    pub(super) held: Held,
 }
 
 /// How far a request is.
@@ -102,7 +103,7 @@ impl Request {
             let reason = connection.close_reason().map(|reason| reason.to_string());
             Ok(Outcome::Broken(reason.unwrap_or_else(|| problem.to_string())))
         };
-        let recv = Paced { stream, pace: Arc::clone(&inner.pace_in) };
+        let recv = Paced { stream, pace: Arc::clone(&inner.pace_in), held: Arc::clone(&self.held) };
         let pair = StreamPair::new(connection.stable_id() as u64, recv, send);
         let request = GetRequest::blob_ranges(store_hash(self.hash), chunks::set(self.chunks.clone()));
         let connected = AtConnected::new(pair.t0, pair.recv, pair.send, request, Default::default());

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bao_tree::ChunkRanges;
@@ -141,7 +142,7 @@ impl Run {
                 Err(end) => end,
             };
             self.let_go();
-            if end == End::NotWanted || !self.job.is_background() {
+            if end == End::NotWanted || !self.job.is_lasting() {
                 break end;
             }
             if self.last_byte > begun {
@@ -152,10 +153,6 @@ impl Run {
             }
             wait_secs = (wait_secs * 2).min(WAIT_SECS_MAX);
         };
-        if end != End::Whole && self.is_tagged {
-            let have = self.plan.as_ref().map_or(0, Plan::have_bytes);
-            self.inner.space.keep(hash, have);
-        }
         drop(held);
         end
     }
@@ -168,7 +165,10 @@ impl Run {
         self.providers.clear();
         self.place = None;
         self.reservation = None;
-        self.plan = None;
+        // What has come takes space, also while nothing comes.
+        if let Some(plan) = self.plan.take().filter(|_| self.is_tagged) {
+            self.inner.space.keep(self.job.hash, plan.have_bytes());
+        }
         self.is_proven = false;
         self.end_asked = false;
         self.has_begun = false;
@@ -183,6 +183,9 @@ impl Run {
         });
         let peers = || self.inner.ways.all().iter().map(|way| way.peer).collect::<Vec<_>>();
         let before = peers();
+        // When others wait for their turn, this one has had its own.
+        let is_crowded = self.inner.jobs.is_crowded.load(Ordering::Relaxed);
+        let secs = if is_crowded && !self.job.is_background() { WAIT_SECS_MAX } else { secs };
         for _ in 0..secs {
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
@@ -212,14 +215,23 @@ impl Run {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         let mut place: Option<Place> = None;
         loop {
-            if self.place.is_none() && place.is_none() && !self.providers.is_empty() {
+            self.wish();
+            if self.is_waiting() && self.requests.is_empty() {
+                // Others may fetch while a reader is slow.
+                self.place = None;
+                place = None;
+            } else if self.place.is_none() && place.is_none() && !self.providers.is_empty() {
                 place = Some(Box::pin(Arc::clone(&self.inner.fetches).acquire_owned()));
             }
-            self.wish();
             self.fill()?;
             self.publish();
-            if self.plan.as_ref().is_some_and(Plan::is_complete) && self.is_whole().await? {
-                return Ok(());
+            if self.plan.as_ref().is_some_and(Plan::is_complete) {
+                if self.is_whole().await? {
+                    return Ok(());
+                }
+                if self.requests.is_empty() {
+                    self.plan_anew().await?;
+                }
             }
             let is_idle = self.requests.is_empty() && asks.is_empty() && place.is_none();
             if is_idle && !self.is_waiting() {
@@ -249,7 +261,9 @@ impl Run {
                 _ = ticks.tick() => {
                     self.tick();
                     let again = if self.requests.is_empty() { LOOK_AGAIN } else { LOOK_FOR_MORE };
-                    if asks.is_empty() && !self.is_waiting() && looked_at.elapsed() >= again {
+                    // Nobody has to be found while there is somebody, and no place yet.
+                    let is_queued = place.is_some() && !self.providers.is_empty();
+                    if asks.is_empty() && !is_queued && !self.is_waiting() && looked_at.elapsed() >= again {
                         looked_at = Instant::now();
                         let hops = if self.requests.is_empty() { hops } else { 0 };
                         asks = self.inner.ask_all(hash, hops, &BTreeSet::new());

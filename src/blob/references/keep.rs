@@ -6,13 +6,14 @@ use ::redb::{Error, ReadableTable};
 
 use super::idle::{self, Worn};
 use super::tables::{self, IDLE, NAMED, PINS, Raw, WANTED};
-use super::{Followed, References};
+use super::{Followed, References, store_failed};
 use crate::handle::{BlobError, BlobHash, Kept};
 
 /// In each run nothing is dropped for half of the grace time, or for this long if that is less, in milliseconds: a
 /// node that was off may have missed documents, and its peers come first.
 const SETTLE_MS_MAX: u64 = 600_000;
-/// So often the changes are read on with the next drop waiting; under more writes than that nothing is dropped.
+/// So often the changes are read on with the next drop, and uploads, waiting; when that is not enough nothing is
+/// dropped this time.
 const STEPS_COUNT_MAX: usize = 4;
 
 /// Whether documents name a blob, or somebody wants it kept.
@@ -81,8 +82,13 @@ impl References {
                 let hash = BlobHash(*hash.value());
                 if !here.contains(&hash) || is_kept(&named, &pins, hash)? {
                     over.push(hash);
-                } else if Worn::unpack(since.value()).is_none_or(|since| now.left_ms(since, grace_ms) == 0) {
-                    due.push(hash);
+                } else {
+                    match Worn::unpack(since.value()) {
+                        Some(since) if now.left_ms(since, grace_ms) == 0 => due.push(hash),
+                        Some(_) => {}
+                        // Nobody knows when that was.
+                        None => begun.push(hash),
+                    }
                 }
             }
             for hash in here {
@@ -112,20 +118,24 @@ impl References {
     }
 
     /// Those of some blobs to which, with all that is on disk now, nothing refers, and whose grace time was not
-    /// begun anew. None when the changes cannot be read to their end in a few steps. With nobody else in
-    /// [`References::follow`].
+    /// begun anew. None when the changes cannot be read to where their end is now in a few steps. With nobody else
+    /// in [`References::follow`].
     pub(in crate::blob) fn still_due(
         &self,
         hashes: &[BlobHash],
     ) -> Result<(Vec<BlobHash>, Followed), BlobError> {
         let mut followed = Followed::default();
+        // Not a moving end: there may always be one more. A document that is stored after this names a blob that is
+        // not here any more.
+        let end = self.store.last_seq().map_err(store_failed)?;
+        let is_read = || self.current().seq >= end;
         for _ in 0..STEPS_COUNT_MAX {
-            if self.is_level()? {
+            if is_read() {
                 break;
             }
             followed.touched.extend(self.follow()?.touched);
         }
-        if !self.is_level()? {
+        if !is_read() {
             return Ok((Vec::new(), followed));
         }
         let due = self.read(|transaction| {

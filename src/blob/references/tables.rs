@@ -13,7 +13,8 @@ use crate::handle::BlobHash;
 
 pub(super) type Raw = &'static [u8; 32];
 
-/// `format` → its number (u32); `cursor`, see [`Cursor`]; `worn`, see [`Worn`].
+/// `format` → its number (u32); `cursor`, see [`Cursor`]; `worn`, see [`Worn`]; `mark`, the same as in the store of
+/// documents (u64).
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta_v1");
 /// Document → the hashes that it names, 32 bytes each; no row when it names none.
 pub(super) const DOCUMENTS: TableDefinition<&str, &[u8]> = TableDefinition::new("documents_v1");
@@ -29,6 +30,7 @@ pub(super) const WANTED: TableDefinition<Raw, ()> = TableDefinition::new("wanted
 const FORMAT: &str = "format";
 const CURSOR: &str = "cursor";
 const WORN: &str = "worn";
+const MARK: &str = "mark";
 
 /// What the program understands.
 pub(super) const FORMAT_NUMBER: u32 = 1;
@@ -88,6 +90,17 @@ pub(super) fn cursor(
 
 pub(super) fn set_cursor(transaction: &WriteTransaction, cursor: &Cursor) -> Result<(), Error> {
     transaction.open_table(META)?.insert(CURSOR, cursor.pack().as_slice())?;
+    Ok(())
+}
+
+/// The mark that was left with the last look at the store; 0 before the first.
+pub(super) fn mark(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, Error> {
+    let mark = meta.get(MARK)?.and_then(|value| <[u8; 8]>::try_from(value.value()).ok());
+    Ok(mark.map_or(0, u64::from_le_bytes))
+}
+
+pub(super) fn set_mark(transaction: &WriteTransaction, mark: u64) -> Result<(), Error> {
+    transaction.open_table(META)?.insert(MARK, mark.to_le_bytes().as_slice())?;
     Ok(())
 }
 

@@ -10,6 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod wishes;
+
 /// Documents, and an index that is opened again and again.
 struct Rig {
     folder: TempDir,
@@ -159,6 +161,25 @@ fn the_index_of_another_store_is_made_anew_and_keeps_what_is_pinned() {
     index.follow_all();
     assert_eq!([1, 2, 3, 4].map(|byte| index.count(byte)), [0, 0, 1, 1]);
     assert!(index.kept(hash(2), true).unwrap().pinned);
+}
+
+#[test]
+fn a_store_that_comes_back_after_another_one_makes_the_index_anew_though_it_has_all_that_the_other_had() {
+    let mut rig = Rig::new();
+    rig.put("a/1", &[1]);
+    rig.put("a/2", &[2]);
+    rig.open().follow_all();
+    let (first, replica) = (rig.store.snapshot(), rig.replica);
+    // An empty one in its place, which peers fill up to some document.
+    let other = Rig::new();
+    (rig.store, rig.replica) = (other.store, other.replica);
+    rig.put("a/2", &[2]);
+    rig.open().follow_all();
+    (rig.store, rig.replica) = (first, replica);
+    rig.put("a/2", &[2, 3]);
+    let index = rig.open();
+    index.follow_all();
+    assert_eq!([1, 2, 3].map(|byte| index.count(byte)), [1, 1, 1]);
 }
 
 #[test]

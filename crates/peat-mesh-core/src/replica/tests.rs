@@ -217,6 +217,12 @@ impl Store for Liar {
     fn for_each_heads(&self, visit: &mut dyn FnMut(DocId, Heads)) -> Result<(), StoreError> {
         self.0.for_each_heads(visit)
     }
+    fn mark(&self) -> Result<u64, StoreError> {
+        self.0.mark()
+    }
+    fn set_mark(&self, mark: u64) -> Result<(), StoreError> {
+        self.0.set_mark(mark)
+    }
     fn commit(&self, writes: &[DocWrite]) -> Result<(), StoreError> {
         self.0.commit(writes)?;
         Err(StoreError::Io { operation: "commit".to_owned(), reason: "fsync failed".to_owned() })

@@ -24,4 +24,11 @@ pub fn check(open: &mut dyn FnMut() -> Box<dyn Store>) {
         assert_eq!(store.last_seq().ok(), Some(0), "{store:?} is not empty");
         check(store.as_ref());
     }
+    let store = open();
+    assert_eq!(store.mark().ok(), Some(0), "nobody has left a mark");
+    for mark in [7, u64::MAX] {
+        store.set_mark(mark).expect("a mark can be left");
+        assert_eq!(store.mark().ok(), Some(mark), "the last mark is read");
+    }
+    assert_eq!(store.last_seq().ok(), Some(0), "a mark is no change");
 }

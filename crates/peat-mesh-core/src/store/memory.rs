@@ -34,6 +34,7 @@ struct Disk {
     documents: BTreeMap<String, Arc<Entry>>,
     changes: BTreeMap<u64, Change>,
     live: BTreeMap<String, u64>,
+    mark: u64,
     fail_next_commit: Option<Failure>,
 }
 
@@ -221,6 +222,15 @@ impl Store for MemoryStore {
         for entry in entries {
             visit(entry.doc.clone(), entry.record.heads.clone());
         }
+        Ok(())
+    }
+
+    fn mark(&self) -> Result<u64, StoreError> {
+        Ok(self.disk().mark)
+    }
+
+    fn set_mark(&self, mark: u64) -> Result<(), StoreError> {
+        self.disk().mark = mark;
         Ok(())
     }
 
