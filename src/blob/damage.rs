@@ -38,12 +38,18 @@ const GROUP_BYTES: u64 = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Damage {
     known: Mutex<HashSet<BlobHash>>,
+    /// Those that wait for their repair; one more request of each would only do the same again.
+    waiting: Mutex<HashSet<BlobHash>>,
     repairs: mpsc::Sender<(BlobHash, u64)>,
 }
 
 impl Damage {
     pub(super) fn new(repairs: mpsc::Sender<(BlobHash, u64)>) -> Self {
-        Self { known: Mutex::default(), repairs }
+        Self { known: Mutex::default(), waiting: Mutex::default(), repairs }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashSet<BlobHash>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, HashSet<BlobHash>> {
@@ -74,7 +80,9 @@ impl Damage {
             );
         }
         // When many wait, it is found again.
-        let _ = self.repairs.try_send((hash, position));
+        if self.waiting().insert(hash) && self.repairs.try_send((hash, position)).is_err() {
+            self.waiting().remove(&hash);
+        }
     }
 }
 
@@ -83,6 +91,7 @@ impl Inner {
     pub(super) async fn repair(self: &Arc<Self>, hash: BlobHash, position: u64) -> Result<(), String> {
         let turn = self.turn(hash);
         let _turn = turn.lock().await;
+        self.damage.waiting().remove(&hash);
         let mut from = position / GROUP_BYTES * GROUP_BYTES;
         let mut mended_at = None;
         let mut mended = 0_u64;

@@ -358,23 +358,17 @@ impl Jobs {
 impl Inner {
     /// Takes part in the fetch of a blob, which begins if there is none.
     pub(super) async fn join(&self, hash: BlobHash, want: Want) -> Result<Interest, BlobError> {
-        let (interest, new) = {
-            let mut all = self.jobs.all();
-            match all.get(&hash).and_then(|job| job.add(want)) {
-                Some(interest) => (interest, None),
-                None => {
-                    let job = Arc::new(Job::new(hash));
-                    let stopping = || BlobError::Store("this node is shutting down".to_owned());
-                    let interest = job.add(want).ok_or_else(stopping)?;
-                    all.insert(hash, Arc::clone(&job));
-                    (interest, Some(job))
-                }
-            }
-        };
-        if let Some(job) = new {
-            let stopping = |_| BlobError::Store("this node is shutting down".to_owned());
-            self.jobs.starts.send(job).await.map_err(stopping)?;
+        let stopping = || BlobError::Store("this node is shutting down".to_owned());
+        // Before the job can be found: one whose start is given up half-way would keep all later ones waiting.
+        let start = self.jobs.starts.reserve().await.map_err(|_| stopping())?;
+        let mut all = self.jobs.all();
+        if let Some(interest) = all.get(&hash).and_then(|job| job.add(want)) {
+            return Ok(interest);
         }
+        let job = Arc::new(Job::new(hash));
+        let interest = job.add(want).ok_or_else(stopping)?;
+        all.insert(hash, Arc::clone(&job));
+        start.send(job);
         Ok(interest)
     }
 }

@@ -12,7 +12,7 @@ use iroh_blobs::api::blobs::BlobStatus;
 use iroh_blobs::store::fs::FsStore;
 use iroh_blobs::store::fs::options::Options;
 use peat_mesh_core::store::Store;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::references::References;
 use super::{Opened, PARTIAL, WHOLE, collect, leftovers, rpc_failed};
@@ -21,6 +21,8 @@ use crate::handle::{BlobError, BlobHash};
 
 /// The store's index, within the folder.
 const INDEX: &str = "blobs.db";
+/// A grace time below this may be meant in other units, and is told of; in seconds.
+const GRACE_SECS_SHORT: u64 = 3_600;
 
 /// Why the store of blobs could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +83,13 @@ pub(super) async fn open(
     let removed = leftovers::remove_all(&paths.temp_path).map_err(wrong)?;
     if removed > 0 {
         debug!(files = removed, "removed what uploads that broke off have left");
+    }
+    let grace_secs = attachments.grace_secs;
+    if (1..GRACE_SECS_SHORT).contains(&grace_secs) {
+        info!(
+            "PEAT_BLOB_GRACE_SECS={grace_secs}: a blob that no document names is dropped after {grace_secs} seconds. 7 \
+             days are 604800"
+        );
     }
     let references = References::open(folder, documents, attachments)?;
     let store = FsStore::load_with_opts(folder.join(INDEX), options).await;

@@ -111,10 +111,11 @@ impl Inner {
 
     pub(super) async fn delete(&self, hash: BlobHash) -> Result<bool, BlobError> {
         let in_fetch = || BlobError::InFetch { hash };
-        let was_wanted = self.cancel(hash).await?;
+        // First: a DELETE that is refused ends nothing.
         if self.jobs.is_read(hash) {
             return Err(in_fetch());
         }
+        let was_wanted = self.cancel(hash).await?;
         let turn = self.turn(hash);
         let patience = Duration::from_millis(TURN_MS_MAX);
         let _turn = tokio::time::timeout(patience, turn.lock()).await.map_err(|_| in_fetch())?;

@@ -39,12 +39,27 @@ const NEWS_COUNT_MAX: usize = 64;
 /// Fetches what a job is for, and ends it.
 pub(in crate::blob) async fn run(inner: Arc<Inner>, job: Arc<Job>) {
     let start = Instant::now();
-    let mut run = Run::new(Arc::clone(&inner), Arc::clone(&job));
+    let mut over = Over { inner: Arc::clone(&inner), job: Arc::clone(&job), end: None };
+    let mut run = Run::new(inner, job);
     let end = run.go().await;
-    let (hash, bytes, ms) = (job.hash, run.bytes, start.elapsed().as_millis() as u64);
+    let (hash, bytes, ms) = (run.job.hash, run.bytes, start.elapsed().as_millis() as u64);
     debug!(%hash, bytes, ms, "fetched what was missing of a blob, until: {end:?}");
-    job.end(end);
-    inner.jobs.remove(&job);
+    over.end = Some(end);
+}
+
+/// Ends a job with its task, however that ends, so that nobody waits for one that is gone.
+struct Over {
+    inner: Arc<Inner>,
+    job: Arc<Job>,
+    end: Option<End>,
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let broken = || End::Interrupted { reason: "the fetch has ended before its time".to_owned() };
+        self.job.end(self.end.take().unwrap_or_else(broken));
+        self.inner.jobs.remove(&self.job);
+    }
 }
 
 /// Waiting for a place among the fetches.
