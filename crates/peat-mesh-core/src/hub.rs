@@ -1,7 +1,7 @@
 //! Who is there, who lacks what, and what to do about it.
 //!
 //! [`Hub::handle`] takes one [`Input`] and the time, and returns [`Effect`]s. It holds the catalog, the
-//! peer table and one [`Link`] per live connection; it has no documents, no sockets and no clock.
+//! peer table and one `Link` per live connection; it has no documents, no sockets and no clock.
 
 mod arrival;
 mod asks;

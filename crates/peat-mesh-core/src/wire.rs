@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Numbers are big-endian; counts inside a body are LEB128 (`var`). Text is `var` length and UTF-8. The
-//! bodies are drawn at each variant. The length is checked against [`limits::FRAME_BYTES_MAX`] before a
+//! bodies are drawn at each variant. The length is checked against [`limits::FRAME_BYTES_MAX`](crate::limits::FRAME_BYTES_MAX) before a
 //! byte of the body is read, and each count inside against what is left of the body before memory is
 //! taken for it. A body must be used up to its last byte.
 //!

@@ -20,7 +20,7 @@ pub enum Work {
     Delete,
     /// Apply these Automerge chunks.
     Merge(Bytes),
-    /// The same with chunks that [`prepare`] has read: when nothing of the document is here, it is taken as
+    /// The same with chunks that [`prepare`](super::prepare) has read: when nothing of the document is here, it is taken as
     /// it was read.
     Adopt {
         /// The chunks.
